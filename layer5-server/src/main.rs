@@ -1,0 +1,2 @@
+//! The `layer5` command.
+fn main() {}
