@@ -1,0 +1,102 @@
+//! How one end of a ring sleeps and the other wakes it, at no cost while nobody sleeps.
+//! In: a condition to wait for, or a task's waker. Out: a wake-up. Called from: `cursors`, `spsc`,
+//! `mpsc`, `overwrite`.
+//!
+//! Ordering. The sleeper raises `waiting`, issues a full fence, and then looks whether what it
+//! waits for is there. The other side makes it be there, issues a full fence, and then looks at
+//! `waiting`. Of two full fences one comes first: either the sleeper's look comes after the other's
+//! deed and sees it, or the other's look comes after the flag and rings. Between the sleeper's look
+//! and its sleep it holds the lock that `ring_now` takes, so a ring cannot fall in between.
+//! Invariants: whoever sleeps has raised `waiting` since it was last lowered. Wake-ups may be
+//! spurious, never lost.
+
+use core::{task::Waker, time::Duration};
+
+use super::sync::{
+    AtomicBool, Condvar, Mutex, Ordering, fence, lock, spin_loop, wait_while, yield_now,
+};
+
+/// Looks before a sleeper yields its processor, and yields before it sleeps: together some two
+/// microseconds of an otherwise idle machine, the price of one sleep and wake-up.
+const SPINS: u32 = if cfg!(loom) { 1 } else { 48 };
+const YIELDS: u32 = if cfg!(loom) { 0 } else { 4 };
+
+/// Where one end sleeps and the other rings.
+#[derive(Debug)]
+pub(super) struct Bell {
+    waiting: AtomicBool,
+    task: Mutex<Option<Waker>>,
+    sleepers: Condvar,
+}
+
+impl Bell {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: AtomicBool::new(false),
+            task: Mutex::new(None),
+            sleepers: Condvar::new(),
+        }
+    }
+
+    /// Wakes whoever waits. To be called after the deed that they wait for.
+    #[inline]
+    pub(super) fn ring(&self) {
+        // Pairs with the fence in `raise`.
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) {
+            self.ring_now();
+        }
+    }
+
+    #[cold]
+    fn ring_now(&self) {
+        let task = {
+            let mut task = lock(&self.task);
+            self.waiting.store(false, Ordering::Relaxed);
+            self.sleepers.notify_all();
+            task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Waits until `ready`: spins, yields, then sleeps, at most `timeout` of sleep; false if the
+    /// time ran out. `ready` may be called with this bell's lock held: it must not wait on or ring
+    /// this same bell.
+    pub(super) fn wait(&self, timeout: Duration, mut ready: impl FnMut() -> bool) -> bool {
+        for _ in 0..SPINS {
+            if ready() {
+                return true;
+            }
+            spin_loop();
+        }
+        for _ in 0..YIELDS {
+            if ready() {
+                return true;
+            }
+            yield_now();
+        }
+        wait_while(&self.sleepers, lock(&self.task), timeout, |_| {
+            self.raise();
+            !ready()
+        })
+    }
+
+    /// Asks for `waker` to be woken at the next ring. The caller must look once more afterwards,
+    /// before it sleeps.
+    pub(super) fn register(&self, waker: &Waker) {
+        let mut task = lock(&self.task);
+        match &mut *task {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        self.raise();
+    }
+
+    fn raise(&self) {
+        self.waiting.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `ring`.
+        fence(Ordering::SeqCst);
+    }
+}

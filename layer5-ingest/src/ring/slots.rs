@@ -1,0 +1,186 @@
+//! The slot table: uninitialised memory for values, addressed by position. Every raw access to a
+//! value is in this file.
+//! In: positions that the caller owns. Out: values and slices. Called from: `spsc`, `mpsc`,
+//! `claim`, `chunk`.
+//! Invariants: the table has a power of two of slots. It does not know which of them hold values:
+//! at each moment a slot belongs to the producer that claimed it, or to the consumer once
+//! published, or to nobody, and it is the callers who keep that (see `cursors`). It therefore drops
+//! no values by itself.
+
+use core::{cell::UnsafeCell, mem::MaybeUninit, ptr, slice};
+
+#[cfg(loom)]
+use super::sync::Tracked;
+
+/// A power of two of slots for values.
+pub(super) struct Slots<T> {
+    cells: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    mask: usize,
+    /// Loom's view of the cells: it cannot watch slices, so each access touches the twin of its
+    /// slot.
+    #[cfg(loom)]
+    twins: Box<[Tracked<()>]>,
+}
+
+// SAFETY: the table hands values from thread to thread, which `T: Send` allows, and never shares
+// one: each slot has one owner at a time, kept by the callers of the unsafe functions below.
+unsafe impl<T: Send> Sync for Slots<T> {}
+
+impl<T> Slots<T> {
+    /// Makes room for at least `capacity` values. The caller has checked `1 <= capacity <= 2^62`.
+    pub(super) fn new(capacity: usize) -> Self {
+        let len = capacity.next_power_of_two();
+        Self {
+            cells: (0..len)
+                .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+                .collect(),
+            mask: len - 1,
+            #[cfg(loom)]
+            twins: (0..len).map(|_| Tracked::new(())).collect(),
+        }
+    }
+
+    /// Returns the number of slots, a power of two.
+    pub(super) fn len(&self) -> usize {
+        self.mask + 1
+    }
+
+    /// Returns the slot of a position.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "only the low bits are kept"
+    )]
+    pub(super) fn index(&self, at: u64) -> usize {
+        at as usize & self.mask
+    }
+
+    /// Splits `n <= len` slots from `at` where the table ends; returns the first index and the two
+    /// lengths.
+    fn split(&self, at: u64, n: usize) -> (usize, usize, usize) {
+        debug_assert!(n <= self.len());
+        let start = self.index(at);
+        let first = n.min(self.len() - start);
+        (start, first, n - first)
+    }
+
+    fn ptr(&self, index: usize) -> *mut T {
+        debug_assert!(index < self.len());
+        UnsafeCell::raw_get(self.cells.as_ptr())
+            .cast::<T>()
+            .wrapping_add(index)
+    }
+
+    /// Writes a value into the slot of `at`.
+    /// # Safety
+    /// The caller owns the slot and it holds no value (one would be forgotten).
+    pub(super) unsafe fn write(&self, at: u64, value: T) {
+        self.touch_mut(at, 1);
+        // SAFETY: `index` is masked into the table, so the pointer is valid and aligned; the caller
+        // owns the slot.
+        unsafe { self.ptr(self.index(at)).write(value) }
+    }
+
+    /// Moves the value out of the slot of `at`.
+    /// # Safety
+    /// The caller owns the slot and it holds a value, which from now on counts as gone.
+    pub(super) unsafe fn read(&self, at: u64) -> T {
+        self.touch_mut(at, 1);
+        // SAFETY: the pointer is valid as in `write`; the caller owns the slot and says it holds a
+        // value.
+        unsafe { self.ptr(self.index(at)).read() }
+    }
+
+    /// Copies `n` values from `source` into the slots from `at` on.
+    /// # Safety
+    /// The caller owns the slots `at .. at + n`, `n <= len`, and they hold no values; `source` is
+    /// valid for `n` reads, does not lie in the table, and if `T` is not `Copy` its values count as
+    /// moved.
+    pub(super) unsafe fn copy_in(&self, at: u64, source: *const T, n: usize) {
+        self.touch_mut(at, n);
+        let (start, first, second) = self.split(at, n);
+        // SAFETY: `split` keeps `start + first` within the table; ownership and `source` are the
+        // caller's word.
+        unsafe { ptr::copy_nonoverlapping(source, self.ptr(start), first) };
+        // SAFETY: `second < start`'s end of the table, `first + second = n` values are readable at
+        // `source`.
+        unsafe { ptr::copy_nonoverlapping(source.wrapping_add(first), self.ptr(0), second) };
+    }
+
+    /// Moves `n` values from the slots from `at` on to `target`.
+    /// # Safety
+    /// The caller owns the slots `at .. at + n`, `n <= len`, and each holds a value, which from now
+    /// on counts as gone; `target` is valid for `n` writes and does not lie in the table.
+    pub(super) unsafe fn copy_out(&self, at: u64, target: *mut T, n: usize) {
+        self.touch_mut(at, n);
+        let (start, first, second) = self.split(at, n);
+        // SAFETY: `split` keeps `start + first` within the table; ownership and `target` are the
+        // caller's word.
+        unsafe { ptr::copy_nonoverlapping(self.ptr(start), target, first) };
+        // SAFETY: the second part starts at slot 0 and `first + second = n` values are writable at
+        // `target`.
+        unsafe { ptr::copy_nonoverlapping(self.ptr(0), target.wrapping_add(first), second) };
+    }
+
+    /// Returns the values in the slots `at .. at + n`, in order, as the part before and the part
+    /// after the table's end.
+    /// # Safety
+    /// For as long as the slices live: the slots `at .. at + n`, `n <= len`, hold values and nobody
+    /// writes to them.
+    pub(super) unsafe fn slices(&self, at: u64, n: usize) -> (&[T], &[T]) {
+        self.touch(at, n);
+        let (start, first, second) = self.split(at, n);
+        // SAFETY: `split` keeps the range within one allocation; the caller says it holds values
+        // and is left alone.
+        let before = unsafe { slice::from_raw_parts(self.ptr(start), first) };
+        // SAFETY: as above, from slot 0.
+        let after = unsafe { slice::from_raw_parts(self.ptr(0), second) };
+        (before, after)
+    }
+
+    /// Drops the values in the slots `at .. at + n`.
+    /// # Safety
+    /// The caller owns the slots `at .. at + n`, `n <= len`, and each holds a value, which from now
+    /// on counts as gone.
+    pub(super) unsafe fn drop_values(&self, at: u64, n: usize) {
+        if !core::mem::needs_drop::<T>() {
+            return;
+        }
+        self.touch_mut(at, n);
+        let (start, first, second) = self.split(at, n);
+        // SAFETY: `split` keeps the range within the table; the caller owns it and says it holds
+        // values.
+        unsafe { ptr::slice_from_raw_parts_mut(self.ptr(start), first).drop_in_place() };
+        // SAFETY: as above, from slot 0.
+        unsafe { ptr::slice_from_raw_parts_mut(self.ptr(0), second).drop_in_place() };
+    }
+
+    #[cfg(not(loom))]
+    #[inline(always)]
+    #[expect(clippy::unused_self, reason = "its loom twin below uses it")]
+    fn touch(&self, _at: u64, _n: usize) {}
+
+    #[cfg(not(loom))]
+    #[inline(always)]
+    #[expect(clippy::unused_self, reason = "its loom twin below uses it")]
+    fn touch_mut(&self, _at: u64, _n: usize) {}
+
+    /// Tells loom that the slots are read.
+    #[cfg(loom)]
+    fn touch(&self, at: u64, n: usize) {
+        (0..n as u64).for_each(|i| self.twins[self.index(at.wrapping_add(i))].with(|_| ()));
+    }
+
+    /// Tells loom that the slots are written.
+    #[cfg(loom)]
+    fn touch_mut(&self, at: u64, n: usize) {
+        (0..n as u64).for_each(|i| self.twins[self.index(at.wrapping_add(i))].with_mut(|_| ()));
+    }
+}
+
+impl<T> core::fmt::Debug for Slots<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Slots")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
