@@ -1,0 +1,224 @@
+//! A level that jumps and stays: the contrast of two neighbouring windows, judged by how large it usually is.
+//! In: values relative to an origin, without their daily profile. Out: a step, its size and how long ago it was.
+//! Called from: `watch`; usable alone as [`Shift`].
+//! Notation: M samples a window, D the mean of the newest M less the mean of the M before, values clipped at
+//! `CLIP` scales of the level. Because D is compared with its own past, autocorrelation, cycles and heavy tails
+//! raise the bar by themselves.
+//! Invariants: after a step the window holds the old samples moved by it, so a return is found as fast.
+//! Reference: moving sums, Eichinger and Kirch (2018), Bernoulli 24(1), 526-564; calibration as in `stats/tail`.
+
+use layer5_core::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::spike::narrow;
+use crate::detector::{Detector, Outcome, admit};
+use crate::stats::robust::RobustScale;
+use crate::stats::tail::Tail;
+
+/// Samples a window: one hour of five-minute samples.
+pub const M: usize = 12;
+const RING: usize = 2 * M;
+/// Samples before the contrast's own past is worth judging by.
+const WARM_UP: u32 = 96;
+/// Memory of level and of its scale, in samples.
+const LEVEL_ALPHA: f32 = 1.0 / 200.0;
+/// Memory of the usual contrast, in samples.
+const CONTRAST_ALPHA: f32 = 1.0 / 1000.0;
+/// Values count at most this many scales off the level.
+const CLIP: f32 = 4.0;
+/// Probability below which a contrast is no chance.
+const P_MAX: f32 = 2e-6;
+/// A step is at least this many scales of the level high.
+const STEP_MIN: f32 = 1.5;
+
+/// A step that was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// New level less old level.
+    pub height: f32,
+    /// Samples since the first one on the new level, at least 1 (the newest is 0 back).
+    pub back: u32,
+    /// Mean before.
+    pub before: f32,
+    /// Chance of a contrast this large.
+    pub p: f32,
+}
+
+/// Detector of steps; holds the level and its scale.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shift {
+    ring: [f32; RING],
+    head: u8,
+    filled: u8,
+    /// Samples since the contrast became improbable, 0 while it is not.
+    pending: u8,
+    peak: f32,
+    least_p: f32,
+    level: RobustScale,
+    contrast: RobustScale,
+    tail: Tail,
+    origin: f64,
+    last_at: Option<Timestamp>,
+}
+
+impl Shift {
+    /// Robust level and scale of the current regime, relative to the origin of the values.
+    pub fn level(&self) -> RobustScale {
+        self.level
+    }
+
+    /// Scale of the usual contrast.
+    pub fn contrast_scale(&self) -> f32 {
+        self.contrast.scale()
+    }
+
+    /// Value `back` samples ago.
+    fn ago(&self, back: usize) -> f32 {
+        self.ring[(usize::from(self.head) + RING - 1 - back) % RING]
+    }
+
+    /// Takes a value in; a found step is already taken out of the held samples.
+    /// The caller moves its origin by `height`.
+    pub(crate) fn step(&mut self, x: f32, p_max: f32) -> (f32, Option<Step>) {
+        self.ring[usize::from(self.head)] = x;
+        self.head = ((usize::from(self.head) + 1) % RING) as u8;
+        self.filled = self.filled.saturating_add(1).min(RING as u8);
+        if usize::from(self.filled) < RING {
+            self.level.update(x, LEVEL_ALPHA, 3.0);
+            return (1.0, None);
+        }
+        let limit = CLIP * self.level.scale();
+        let middle = self.level.location();
+        let contrast = self.clipped_contrast(middle - limit, middle + limit);
+        self.level.update(x, LEVEL_ALPHA, 3.0);
+        let z = self.contrast.z(contrast, 1e4).abs();
+        let p = self.tail.p(z);
+        if self.contrast.n() < WARM_UP {
+            self.contrast.update(contrast, CONTRAST_ALPHA, 3.0);
+            // The first contrasts meet a scale that is still forming.
+            if self.contrast.n() > M as u32 {
+                self.tail.update(z.min(4.0));
+            }
+            return (1.0, None);
+        }
+        if self.pending == 0 && p > p_max {
+            self.contrast.update(contrast, CONTRAST_ALPHA, 3.0);
+            self.tail.update(z);
+            return (p, None);
+        }
+        self.pending += 1;
+        if self.pending == 1 || contrast.abs() >= self.peak.abs() {
+            self.least_p = p;
+            self.peak = contrast;
+        }
+        // Wait for the newest window to fill with the new level; then judge once.
+        let over = contrast.abs() < 0.9 * self.peak.abs() || usize::from(self.pending) > M;
+        if !over {
+            return (p, None);
+        }
+        let step = self.judge();
+        self.pending = 0;
+        (p, step)
+    }
+
+    fn clipped_contrast(&self, low: f32, high: f32) -> f32 {
+        let (mut new, mut old) = (0.0, 0.0);
+        let head = usize::from(self.head);
+        let (tail_part, head_part) = self.ring.split_at(head);
+        // Oldest first: head.., then ..head.
+        for (i, &x) in head_part.iter().chain(tail_part).enumerate() {
+            let x = x.clamp(low, high);
+            if i < M { old += x } else { new += x }
+        }
+        (new - old) / M as f32
+    }
+
+    /// Finds the best split of the held samples and whether the new level lasts.
+    fn judge(&mut self) -> Option<Step> {
+        let mut ordered = [0.0_f32; RING];
+        for (i, slot) in ordered.iter_mut().enumerate() {
+            *slot = self.ago(RING - 1 - i);
+        }
+        let total: f32 = ordered.iter().sum();
+        let (mut best, mut split, mut sum) = (0.0, 0, 0.0);
+        for k in 1..RING - 3 {
+            sum += ordered[k - 1];
+            let (n1, n2) = (k as f32, (RING - k) as f32);
+            let gap = (total - sum) / n2 - sum / n1;
+            let gain = gap * gap * n1 * n2;
+            if k >= 4 && gain > best {
+                (best, split) = (gain, k);
+            }
+        }
+        if split == 0 {
+            return None;
+        }
+        let before = median(&ordered[..split]);
+        let height = median(&ordered[split..]) - before;
+        let lasting = ordered[RING - 4..]
+            .iter()
+            .filter(|&&x| (x - before) / height > 0.5)
+            .count();
+        if lasting < 3 || height.abs() < STEP_MIN * self.contrast.scale() {
+            return None;
+        }
+        let back = RING - split;
+        for k in 0..back {
+            let at = (usize::from(self.head) + RING - 1 - k) % RING;
+            self.ring[at] -= height;
+        }
+        Some(Step {
+            height,
+            back: back as u32 - 1,
+            before,
+            p: self.least_p,
+        })
+    }
+}
+
+/// Median of at most `RING` values.
+fn median(values: &[f32]) -> f32 {
+    let mut sorted = [0.0_f32; RING];
+    let sorted = &mut sorted[..values.len()];
+    sorted.copy_from_slice(values);
+    sorted.sort_unstable_by(f32::total_cmp);
+    let mid = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        sorted[mid]
+    } else {
+        0.5 * (sorted[mid - 1] + sorted[mid])
+    }
+}
+
+impl Detector for Shift {
+    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
+        if let Err(refusal) = admit(value, at, self.last_at) {
+            return Outcome::Refused(refusal);
+        }
+        if self.last_at.is_none() {
+            self.origin = value;
+        }
+        self.last_at = Some(at);
+        let (p, step) = self.step(narrow(value - self.origin), P_MAX);
+        if let Some(step) = step {
+            self.origin += f64::from(step.height);
+        }
+        let needed = self
+            .warm_up()
+            .saturating_sub(u32::from(self.filled) + self.contrast.n());
+        if needed > 0 {
+            Outcome::WarmUp { needed }
+        } else {
+            Outcome::Score(1.0 - f64::from(p))
+        }
+    }
+
+    fn warm_up(&self) -> u32 {
+        // The contrast exists from the moment both windows are full.
+        WARM_UP + RING as u32
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
