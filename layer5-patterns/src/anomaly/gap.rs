@@ -1,0 +1,99 @@
+//! Samples that should have come and did not.
+//! In: times of samples. Out: how unusual the time since the last one is. Called from: `watch`; usable alone.
+//! Notation: spacing = seconds between samples; location and scale are of its logarithm, so 0.1 s beside 60 s is fine.
+//! Invariants: equal times are no gap; a gap is judged before it is learnt.
+//! Reference: `stats/robust`.
+
+use layer5_core::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::detector::{Detector, Outcome, admit};
+use crate::stats::robust::RobustScale;
+
+/// Samples before the usual spacing is known.
+const WARM_UP: u32 = 32;
+/// Memory of the spacing, in samples.
+const ALPHA: f32 = 1.0 / 500.0;
+/// Smallest scale of the log spacing that is believed: jitter of 15 %.
+const SCALE_MIN: f32 = 0.15;
+/// A gap is at least so many usual spacings.
+const TIMES_MIN: f32 = 4.0;
+
+/// Detector of missing samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    last_at: Option<Timestamp>,
+    log_spacing: RobustScale,
+    longest: f32,
+}
+
+impl Gap {
+    /// Usual seconds between samples; `None` before two different times.
+    pub fn spacing_seconds(&self) -> Option<f64> {
+        (self.log_spacing.n() > 0).then(|| f64::from(self.log_spacing.location().exp()))
+    }
+
+    /// Time of the newest sample.
+    pub fn last_at(&self) -> Option<Timestamp> {
+        self.last_at
+    }
+
+    /// How many scales the silence until `now` lies above the usual spacing; 0 while it is no gap.
+    pub fn strangeness(&self, now: Timestamp) -> f32 {
+        let Some(last) = self.last_at else { return 0.0 };
+        let seconds = now.seconds_since(last) as f32;
+        if self.log_spacing.n() < WARM_UP || seconds <= 0.0 {
+            return 0.0;
+        }
+        let above = seconds.ln() - self.log_spacing.location();
+        if above < TIMES_MIN.ln() || seconds < 1.5 * self.longest {
+            return 0.0;
+        }
+        above / self.log_spacing.scale().max(SCALE_MIN)
+    }
+
+    /// Takes the time of a sample in.
+    pub(crate) fn step(&mut self, at: Timestamp) {
+        if let Some(last) = self.last_at {
+            let seconds = at.seconds_since(last) as f32;
+            if seconds > 0.0 {
+                self.log_spacing.update(seconds.ln(), ALPHA, 3.0);
+                // The longest silence fades: half after some 7000 samples.
+                self.longest = (self.longest * 0.9999).max(if self.log_spacing.n() < WARM_UP {
+                    0.0
+                } else {
+                    seconds.min(4.0 * self.longest.max(seconds * 0.25))
+                });
+            }
+        }
+        self.last_at = Some(at);
+    }
+}
+
+impl Detector for Gap {
+    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
+        if let Err(refusal) = admit(value, at, self.last_at) {
+            return Outcome::Refused(refusal);
+        }
+        let known = self.log_spacing.n();
+        let strangeness = self.strangeness(at);
+        self.step(at);
+        if known < WARM_UP {
+            Outcome::WarmUp {
+                needed: WARM_UP - known,
+            }
+        } else {
+            // Twice the Gaussian tail would underflow; this falls with the same order.
+            Outcome::Score(1.0 - f64::from(-strangeness).exp())
+        }
+    }
+
+    fn warm_up(&self) -> u32 {
+        // The first sample has no spacing before it.
+        WARM_UP + 1
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,136 @@
+//! First sight of a context never met before: each feature against the furthest it has ever been.
+//! In: values relative to an origin, and their residual to the daily profile. Out: a strength, 0 while nothing
+//! is new. Called from: `watch`; usable alone as [`Novelty`].
+//! Notation: z the robust distance of a feature, reach the largest z so far (fading, a side each), W the window.
+//! strength = sum over features of max(0, ln(z / reach)).
+//! Invariants: values enter the reach `DELAY` samples late, so a growing anomaly does not hide itself.
+//! Reference: novelty by context memory (CAD OSE) and by categories (ARTime), both in the Numenta Anomaly
+//! Benchmark, Lavin and Ahmad (2015), <https://doi.org/10.1109/ICMLA.2015.141>.
+
+use layer5_core::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::spike::narrow;
+use crate::detector::{Detector, Outcome, admit};
+use crate::stats::robust::RobustScale;
+
+/// Samples in the rolling window.
+const W: usize = 15;
+/// Features: rolling mean, difference, log variance, residual, smoothed residual.
+const FEATURES: usize = 5;
+/// Memory of location and scale, in samples.
+const ALPHA: f32 = 1.0 / 4000.0;
+const CLIP: f32 = 3.0;
+/// Samples a feature learns before it takes part.
+const LEARN: u32 = 50;
+/// Fading of the reach, per sample.
+const FADE: f32 = 0.9995;
+/// Samples per block of the delay line, and blocks held back.
+const BLOCK: u8 = 20;
+const BLOCKS: usize = 3;
+/// Smallest reach: less than half a scale is no novelty.
+const REACH_MIN: f32 = 0.5;
+const Z_MAX: f32 = 60.0;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Feature {
+    scale: RobustScale,
+    reach: [f32; 2],
+    waiting: [[f32; 2]; BLOCKS],
+}
+
+impl Feature {
+    fn step(&mut self, x: f32, turn: bool) -> f32 {
+        let z = self.scale.z(x, Z_MAX);
+        self.scale.update(x, ALPHA, CLIP);
+        if self.scale.n() < LEARN {
+            return 0.0;
+        }
+        if turn {
+            for side in 0..2 {
+                self.reach[side] = self.reach[side].max(self.waiting[BLOCKS - 1][side]);
+            }
+            self.waiting.copy_within(0..BLOCKS - 1, 1);
+            self.waiting[0] = [0.0; 2];
+        }
+        let side = usize::from(z < 0.0);
+        let size = z.abs();
+        self.waiting[0][side] = self.waiting[0][side].max(size);
+        let strength = (size / self.reach[side].max(REACH_MIN)).ln().max(0.0);
+        self.reach[0] *= FADE;
+        self.reach[1] *= FADE;
+        strength
+    }
+}
+
+/// Novelty of one series over several features.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Novelty {
+    window: [f32; W],
+    head: u8,
+    phase: u8,
+    n: u32,
+    smoothed: f32,
+    features: [Feature; FEATURES],
+    origin: f64,
+    last_at: Option<Timestamp>,
+}
+
+impl Novelty {
+    /// Takes a value and its residual in; returns the strength.
+    pub(crate) fn step(&mut self, x: f32, residual: f32) -> f32 {
+        let previous = self.window[(usize::from(self.head) + W - 1) % W];
+        self.window[usize::from(self.head)] = x;
+        self.head = ((usize::from(self.head) + 1) % W) as u8;
+        self.n = self.n.saturating_add(1);
+        self.smoothed += 0.1 * (residual - self.smoothed);
+        if self.n <= W as u32 {
+            return 0.0;
+        }
+        self.phase = (self.phase + 1) % BLOCK;
+        let turn = self.phase == 0;
+        let mean = self.window.iter().sum::<f32>() / W as f32;
+        let variance = self
+            .window
+            .iter()
+            .map(|v| (v - mean) * (v - mean))
+            .sum::<f32>()
+            / W as f32;
+        let scale = self.features[0].scale.scale();
+        let log_variance = (variance + 1e-4 * scale * scale + f32::MIN_POSITIVE).ln();
+        let values = [mean, x - previous, log_variance, residual, self.smoothed];
+        let mut strength = 0.0;
+        for (feature, value) in self.features.iter_mut().zip(values) {
+            strength += feature.step(value, turn);
+        }
+        strength
+    }
+}
+
+impl Detector for Novelty {
+    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
+        if let Err(refusal) = admit(value, at, self.last_at) {
+            return Outcome::Refused(refusal);
+        }
+        if self.last_at.is_none() {
+            self.origin = value;
+        }
+        self.last_at = Some(at);
+        let needed = self.warm_up().saturating_sub(self.n);
+        let x = narrow(value - self.origin);
+        let strength = self.step(x, x);
+        if needed > 0 {
+            Outcome::WarmUp { needed }
+        } else {
+            Outcome::Score(1.0 - f64::from(-strength).exp())
+        }
+    }
+
+    fn warm_up(&self) -> u32 {
+        W as u32 + LEARN
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
