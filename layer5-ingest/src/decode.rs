@@ -1,0 +1,342 @@
+//! Bytes of a body in, [`Report`]s out: NDJSON, JSON arrays, single objects and framed bincode, in one pass, borrowed
+//! from the body, without an allocation per report as long as no string has an escape.
+//! In: a whole body, already decompressed and bounded in bytes by the transport. Out: one call of the sink per report.
+//! Called from: `server/http/reports` and every other source. Next: [`layer5_core::validate`], [`crate::intern`].
+//! Parts: `scan` reads JSON tokens, `number` turns decimals into doubles, `report_json` knows the two report shapes,
+//! [`wire`] the framed bincode.
+//! Invariants: no input panics, recurses, or allocates more than the body's size; what the grammar of RFC 8259 refuses
+//! is refused, what it accepts is accepted, up to [`DecodeLimits`].
+//!
+//! What is decided here, because senders differ:
+//! - **Shape.** A report that has `metrics` is of shape B, and so is one that has `timestamp` but neither `recorded_at`
+//!   nor a metric of shape A; any other is of shape A. The fields of the other shape are unknown fields then.
+//! - **Unknown fields** are skipped, whatever they hold.
+//! - **Duplicate keys**: the last one wins, also inside maps, where it takes the place of the first. A metric of the
+//!   report itself goes before one of the same name in `custom_metrics`.
+//! - **`null`** in a field of the report means that the field is absent; in a map of metrics it is a wrong type.
+//! - **Numbers** are rounded to the nearest double, bit for bit as [`str::parse`] does.
+//! - **Order of checks**: syntax first, then `agent_id`, `task_id`, the time, the metrics in the catalogue's order,
+//!   then the maps and the host name. The first that fails is the rejection.
+
+mod number;
+mod report_json;
+mod scan;
+pub mod wire;
+
+use layer5_core::{Reason, Rejection, Report, codec};
+
+use report_json::Draft;
+use scan::{Fault, Scanner};
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFormat {
+    /// One JSON object or an array of them; the first byte decides.
+    Json,
+    /// One JSON object a line (`application/x-ndjson`); blank lines are passed over.
+    Ndjson,
+    /// Length-prefixed envelopes of [`wire::WireReport`]s (`application/vnd.layer5.bincode`).
+    Bincode,
+}
+
+/// What a body may hold. The transport bounds its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Deepest nesting of a report, the report itself being 1; at most 64. Ours: 32, where a full shape A needs 3.
+    pub depth_max: u32,
+    /// Most reports in one body. Ours: 100 000, about 44 MB of full reports.
+    pub reports_max: usize,
+    /// Most entries in one map of metrics. Ours: 256, as [`layer5_core::ReportLimits`].
+    pub values_max: usize,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            depth_max: 32,
+            reports_max: 100_000,
+            values_max: 256,
+        }
+    }
+}
+
+/// Why a body could not be read as a whole (HTTP 400). Nothing that the sink was given before may be kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// Nothing but white space.
+    #[error("empty body")]
+    Empty,
+    /// A byte that is not UTF-8. NDJSON rejects the line instead.
+    #[error("not UTF-8 at byte {offset}, line {line}")]
+    NotUtf8 {
+        /// Where, bytes from the start of the body.
+        offset: usize,
+        /// Where, lines from 1.
+        line: usize,
+    },
+    /// Broken JSON.
+    #[error("expected {expected} at byte {offset}, line {line}")]
+    Syntax {
+        /// What had to stand there.
+        expected: &'static str,
+        /// Where, bytes from the start of the body.
+        offset: usize,
+        /// Where, lines from 1.
+        line: usize,
+    },
+    /// Nested deeper than [`DecodeLimits::depth_max`]. NDJSON rejects the line instead.
+    #[error("nested deeper than {limit} at byte {offset}, line {line}")]
+    TooDeep {
+        /// The limit.
+        limit: u32,
+        /// Where, bytes from the start of the body.
+        offset: usize,
+        /// Where, lines from 1.
+        line: usize,
+    },
+    /// More reports than [`DecodeLimits::reports_max`].
+    #[error("more than {limit} reports in one body")]
+    TooManyReports {
+        /// The limit.
+        limit: usize,
+    },
+    /// A frame of a bincode body that is longer than the rest of the body.
+    #[error("frame of {bytes} bytes at byte {offset}, {left} bytes are left")]
+    CutFrame {
+        /// Where the frame starts, bytes from the start of the body.
+        offset: usize,
+        /// The length that the frame claims.
+        bytes: usize,
+        /// The bytes that are there.
+        left: usize,
+    },
+}
+
+/// Reads every report of `body` and gives it to `sink`: its index in the body from 0, the report or why there is none,
+/// and its raw bytes for the dead-letter log. The report is reused for the next one.
+///
+/// Returns how many reports the body holds, rejected ones included; 0 only for `[]`.
+///
+/// # Errors
+/// When the body can't be read as a whole; reports before the broken place have been given to `sink` by then, and the
+/// caller drops what it made of them. In NDJSON a broken line is a [`Rejection`] of its index
+/// ([`Reason::Malformed`]) and the other lines are read; in an array that holds for an element that is sound JSON but
+/// not a report, and in bincode for a damaged frame.
+///
+/// # Cost
+/// One pass, O(body). Two allocations per body; none per report unless a string has an escape or a map of metrics has
+/// more than 16 entries.
+///
+/// # Example
+/// ```
+/// use layer5_ingest::{BodyFormat, DecodeLimits, decode_reports};
+///
+/// let body = br#"{"agent_id":"a","task_id":"t","timestamp":1795436298,"metrics":{"queue_depth":3}}
+/// {"agent_id":7}
+/// "#;
+/// let mut fields = Vec::new();
+/// let n = decode_reports(body, BodyFormat::Ndjson, &DecodeLimits::default(), &mut |_, report, _| {
+///     fields.push(match report {
+///         Ok(report) => report.agent_id.to_string(),
+///         Err(rejection) => rejection.to_string(),
+///     });
+/// });
+/// assert_eq!(n, Ok(2));
+/// assert_eq!(fields, ["a", "wrong_type: agent_id: expected a string, found a number"]);
+/// ```
+pub fn decode_reports<'a>(
+    body: &'a [u8],
+    format: BodyFormat,
+    limits: &DecodeLimits,
+    sink: &mut impl FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]),
+) -> Result<usize, BodyError> {
+    match format {
+        BodyFormat::Json => json(body, limits, sink),
+        BodyFormat::Ndjson => ndjson(body, limits, sink),
+        BodyFormat::Bincode => bincode(body, limits, sink),
+    }
+}
+
+fn json<'a>(
+    body: &'a [u8],
+    limits: &DecodeLimits,
+    sink: &mut impl FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]),
+) -> Result<usize, BodyError> {
+    let text = std::str::from_utf8(body).map_err(|e| BodyError::NotUtf8 {
+        offset: e.valid_up_to(),
+        line: line_of(body, e.valid_up_to()),
+    })?;
+    let mut scanner = Scanner::new(text);
+    scanner.skip_space();
+    if scanner.at_end() {
+        return Err(BodyError::Empty);
+    }
+    let whole = |fault: Fault| body_error(body, fault, limits);
+    let mut draft = Draft::new(limits);
+    let mut n = 0;
+    match scanner.peek() {
+        b'{' => {
+            let start = scanner.offset();
+            let result = draft.read(&mut scanner, limits).map_err(whole)?;
+            sink(0, result, &body[start..scanner.offset()]);
+            n = 1;
+        }
+        b'[' => {
+            scanner.advance(1);
+            scanner.skip_space();
+            if !scanner.take(b']') {
+                loop {
+                    if n == limits.reports_max {
+                        return Err(BodyError::TooManyReports { limit: n });
+                    }
+                    scanner.skip_space();
+                    let start = scanner.offset();
+                    let result = draft.read(&mut scanner, limits).map_err(whole)?;
+                    sink(n, result, &body[start..scanner.offset()]);
+                    n += 1;
+                    scanner.skip_space();
+                    if scanner.take(b',') {
+                        continue;
+                    }
+                    scanner.expect(b']', "',' or ']'").map_err(whole)?;
+                    break;
+                }
+            }
+        }
+        _ => {
+            return Err(whole(scanner.fault(
+                "an object or an array of objects (NDJSON is application/x-ndjson)",
+            )));
+        }
+    }
+    scanner.skip_space();
+    if !scanner.at_end() {
+        return Err(whole(
+            scanner.fault("the end of the body (NDJSON is application/x-ndjson)"),
+        ));
+    }
+    Ok(n)
+}
+
+fn ndjson<'a>(
+    body: &'a [u8],
+    limits: &DecodeLimits,
+    sink: &mut impl FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]),
+) -> Result<usize, BodyError> {
+    // Checked at once because that is faster; line by line only when some line has to be found guilty.
+    let text = std::str::from_utf8(body).ok();
+    let mut draft = Draft::new(limits);
+    let (mut n, mut line_number, mut start) = (0, 0, 0);
+    while start < body.len() {
+        line_number += 1;
+        let end = memchr::memchr(b'\n', &body[start..]).map_or(body.len(), |i| start + i);
+        let raw = body[start..end].trim_ascii();
+        let range = start..end;
+        start = end + 1;
+        if raw.is_empty() {
+            continue;
+        }
+        if n == limits.reports_max {
+            return Err(BodyError::TooManyReports { limit: n });
+        }
+        let line = match text {
+            Some(text) => Ok(&text[range]),
+            None => std::str::from_utf8(&body[range]),
+        };
+        match line {
+            Err(e) => {
+                let detail = format!("line {line_number}, byte {}: not UTF-8", e.valid_up_to());
+                sink(n, Err(Rejection::new(Reason::Malformed, "", detail)), raw);
+            }
+            Ok(line) => {
+                let mut scanner = Scanner::new(line);
+                match one_report(&mut scanner, limits, &mut draft) {
+                    Ok(result) => sink(n, result, raw),
+                    Err(fault) => sink(n, Err(line_rejection(fault, line_number, limits)), raw),
+                }
+            }
+        }
+        n += 1;
+    }
+    if n == 0 {
+        return Err(BodyError::Empty);
+    }
+    Ok(n)
+}
+
+/// Reads a line that is exactly one report.
+fn one_report<'a, 'd>(
+    scanner: &mut Scanner<'a>,
+    limits: &DecodeLimits,
+    draft: &'d mut Draft<'a>,
+) -> Result<Result<&'d Report<'a>, Rejection>, Fault> {
+    scanner.skip_space();
+    let result = draft.read(scanner, limits)?;
+    scanner.skip_space();
+    if scanner.at_end() {
+        Ok(result)
+    } else {
+        Err(scanner.fault("the end of the line"))
+    }
+}
+
+fn bincode<'a>(
+    body: &'a [u8],
+    limits: &DecodeLimits,
+    sink: &mut impl FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]),
+) -> Result<usize, BodyError> {
+    if body.is_empty() {
+        return Err(BodyError::Empty);
+    }
+    let (mut n, mut offset) = (0, 0);
+    while offset < body.len() {
+        if n == limits.reports_max {
+            return Err(BodyError::TooManyReports { limit: n });
+        }
+        let frame = wire::frame_at(body, offset)?;
+        match codec::decode::<wire::WireReport>(wire::FORMAT, frame) {
+            Ok(report) => sink(n, Ok(&report.into()), frame),
+            Err(e) => {
+                let rejection = Rejection::new(Reason::Malformed, "", e.to_string());
+                sink(n, Err(rejection), frame);
+            }
+        }
+        n += 1;
+        offset += wire::LENGTH_BYTES + frame.len();
+    }
+    Ok(n)
+}
+
+fn body_error(body: &[u8], fault: Fault, limits: &DecodeLimits) -> BodyError {
+    match fault {
+        Fault::Expected { what, offset } => BodyError::Syntax {
+            expected: what,
+            offset,
+            line: line_of(body, offset),
+        },
+        Fault::TooDeep { offset } => BodyError::TooDeep {
+            limit: limits.depth_max,
+            offset,
+            line: line_of(body, offset),
+        },
+    }
+}
+
+fn line_rejection(fault: Fault, line: usize, limits: &DecodeLimits) -> Rejection {
+    let detail = match fault {
+        Fault::Expected { what, offset } => format!("line {line}, byte {offset}: expected {what}"),
+        Fault::TooDeep { offset } => {
+            format!(
+                "line {line}, byte {offset}: nested deeper than {}",
+                limits.depth_max
+            )
+        }
+    };
+    Rejection::new(Reason::Malformed, "", detail)
+}
+
+/// The number, from 1, of the line that `offset` is on.
+fn line_of(body: &[u8], offset: usize) -> usize {
+    1 + memchr::memchr_iter(b'\n', &body[..offset.min(body.len())]).count()
+}
