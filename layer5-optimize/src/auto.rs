@@ -1,0 +1,17 @@
+//! The sampler `auto`.
+
+use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
+
+use crate::gp::GpSampler;
+use crate::sampler::{Known, Proposal, Sampler};
+
+/// Expected improvement over a Gaussian process.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Portfolio(GpSampler);
+
+impl Sampler for Portfolio {
+    fn propose(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
+        self.0.propose(known, rng)
+    }
+}

@@ -1,0 +1,131 @@
+//! What a caller can do wrong with a study: one small enum per operation.
+//! In: nothing. Out: errors whose message names the field, the value and the limit. Called from: [`crate::space`],
+//! [`crate::study`].
+
+use thiserror::Error;
+
+use crate::sampler::SamplerKind;
+use crate::space::Value;
+use crate::trial::TrialId;
+
+/// Why a list of parameters is not a space.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the messages print")]
+pub enum SpaceError {
+    /// The list is empty.
+    #[error("a space needs at least 1 parameter")]
+    NoParameters,
+    /// Above the limit.
+    #[error("{count} parameters are above the limit of {limit}")]
+    TooManyParameters { count: usize, limit: usize },
+    /// A parameter has no name.
+    #[error("parameter {index} has an empty name")]
+    NameEmpty { index: usize },
+    /// Two parameters share a name.
+    #[error("parameter `{name}` is defined twice")]
+    NameTwice { name: String },
+    /// A bound is NaN or infinite.
+    #[error("parameter `{name}`: bound {value} is not finite")]
+    BoundNotFinite { name: String, value: f64 },
+    /// The bounds are equal or reversed.
+    #[error("parameter `{name}`: low {low} is not below high {high}")]
+    BoundsNotOrdered { name: String, low: f64, high: f64 },
+    /// The width overflows, or an integer bound is not exact as a float.
+    #[error("parameter `{name}`: {width} is beyond the limit of {limit}")]
+    TooWide {
+        name: String,
+        width: f64,
+        limit: f64,
+    },
+    /// A logarithmic parameter reaches zero or below.
+    #[error("parameter `{name}`: log needs low above 0, found {low}")]
+    LogNeedsPositive { name: String, low: f64 },
+    /// Both log and step.
+    #[error("parameter `{name}`: log and step exclude each other")]
+    LogWithStep { name: String },
+    /// The step is not positive, wider than the bounds, or finer than can be numbered.
+    #[error("parameter `{name}`: step {step} does not fit into a width of {width}")]
+    Step { name: String, step: f64, width: f64 },
+    /// No choices.
+    #[error("parameter `{name}` has no choices")]
+    NoChoices { name: String },
+    /// Too many choices.
+    #[error("parameter `{name}`: {count} choices are above the limit of {limit}")]
+    TooManyChoices {
+        name: String,
+        count: usize,
+        limit: usize,
+    },
+    /// A choice is listed twice.
+    #[error("parameter `{name}`: choice `{choice}` is listed twice")]
+    ChoiceTwice { name: String, choice: String },
+}
+
+/// Why a study cannot start.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the messages print")]
+pub enum ConfigError {
+    /// A budget of no evaluations.
+    #[error("budget 0 is below the limit of 1")]
+    BudgetZero,
+    /// The sampler cannot search this space.
+    #[error("sampler `{sampler}` needs {needs}")]
+    UnfitSpace {
+        sampler: SamplerKind,
+        needs: &'static str,
+    },
+}
+
+/// Why a point brought from outside is refused.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the messages print")]
+pub enum PointError {
+    /// Not one value per parameter.
+    #[error("{found} values for {expected} parameters")]
+    Length { found: usize, expected: usize },
+    /// A value of another kind than its parameter.
+    #[error("parameter `{name}` cannot take {value:?}")]
+    Kind { name: String, value: Value },
+    /// A value beyond the bounds of its parameter.
+    #[error("parameter `{name}`: {value:?} is outside its bounds")]
+    Outside { name: String, value: Value },
+    /// The objective value that came with it is NaN or infinite.
+    #[error("observed value {value} is not finite")]
+    NotFinite { value: f64 },
+}
+
+/// Why an outcome is refused; the study is unchanged.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the messages print")]
+pub enum TellError {
+    /// No trial with this id was ever asked.
+    #[error("trial {id} was never asked")]
+    Unknown { id: TrialId },
+    /// The trial was closed before.
+    #[error("trial {id} was already told: {state}")]
+    AlreadyTold { id: TrialId, state: &'static str },
+    /// The value is NaN or infinite; the trial stays pending.
+    #[error("trial {id}: value {value} is not finite, the trial stays {state}")]
+    NotFinite {
+        id: TrialId,
+        value: f64,
+        state: &'static str,
+    },
+}
+
+/// Why a model could not be fitted.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the messages print")]
+pub enum FitError {
+    /// The covariance stayed indefinite up to the last rung of the jitter ladder.
+    #[error("matrix is not positive definite even with {jitter_tried:e} on its diagonal")]
+    NotPositiveDefinite { jitter_tried: f64 },
+    /// Fewer observations than the model needs.
+    #[error("{found} observations are below the limit of {needed}")]
+    TooFew { found: usize, needed: usize },
+}

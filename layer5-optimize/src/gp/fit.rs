@@ -1,0 +1,265 @@
+//! Chooses the length scales, the noise and the shape of a Gaussian process by maximum a posteriori likelihood.
+//! In: training points and warped values. Out: [`Hyper`]. Called from: [`super`].
+//! Notation: `R` correlation matrix plus `g` on its diagonal, `g` noise variance over signal variance, `s2` signal
+//! variance and `beta` mean, both profiled out; parameters of the search are `ln l_j` and `ln g`.
+//! Reference: profiled likelihood as in Santner, Williams and Notz (2003), section 3.3; the prior on length scales grows
+//! with the square root of the dimension, Hvarfner, Hellsten and Nardi (2024), <https://arxiv.org/abs/2402.02229>.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::kernel::{Shape, delta2};
+use crate::linalg::cholesky::{Cholesky, packed};
+use crate::linalg::dot;
+use crate::linalg::lbfgs::minimize_in_box;
+
+/// Bounds of `ln g`: below, rounding decides; above, there is no signal.
+const LN_G_LOW: f64 = -23.0;
+const LN_G_HIGH: f64 = 2.0;
+/// Bounds of `ln l`.
+const LN_L_LOW: f64 = -4.0;
+const LN_L_HIGH: f64 = 6.0;
+
+/// What is learned from data besides the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hyper {
+    /// Shape of the kernel.
+    pub shape: Shape,
+    /// `ln` of the length scales.
+    pub ln_l: Vec<f64>,
+    /// `ln` of noise variance over signal variance.
+    pub ln_g: f64,
+}
+
+impl Hyper {
+    /// Where a first fit starts: scales growing with the dimension, little noise.
+    #[must_use]
+    pub fn start(d: usize) -> Self {
+        let ln_l = vec![(0.5 * (d as f64).sqrt()).ln(); d];
+        Self {
+            shape: Shape::Matern52,
+            ln_l,
+            ln_g: -12.0,
+        }
+    }
+
+    /// Inverse squared length scales.
+    #[must_use]
+    pub fn weights(&self) -> Vec<f64> {
+        self.ln_l.iter().map(|l| (-2.0 * l).exp()).collect()
+    }
+}
+
+/// Training data with everything about them that does not change during a fit.
+#[derive(Debug)]
+pub struct Training<'a> {
+    /// Warped values, `[n]`.
+    pub z: &'a [f64],
+    /// Squared differences of every pair `i > k` along every axis, pair-major, `[n (n - 1) / 2 * d]`.
+    delta2: Vec<f64>,
+    d: usize,
+}
+
+impl<'a> Training<'a> {
+    /// Prepares points `x` (`[n]` rows of `d`) and values `z` (`[n]`).
+    #[must_use]
+    pub fn new(ordered: &[bool], x: &[&[f64]], z: &'a [f64]) -> Self {
+        let d = ordered.len();
+        let mut delta = Vec::with_capacity(x.len() * x.len().saturating_sub(1) / 2 * d);
+        for (i, a) in x.iter().enumerate() {
+            for b in &x[..i] {
+                delta.extend((0..d).map(|j| delta2(ordered[j], a[j], b[j])));
+            }
+        }
+        Self {
+            z,
+            delta2: delta,
+            d,
+        }
+    }
+
+    /// Minus the log posterior density of `hyper` (up to a constant), and its gradient by `ln l_j` then `ln g`.
+    /// Infinite where the matrix cannot be factored.
+    ///
+    /// # Cost
+    /// `n^3` multiplications.
+    pub fn loss(&self, shape: Shape, theta: &[f64], gradient: &mut [f64]) -> f64 {
+        let (n, d) = (self.z.len(), self.d);
+        let w: Vec<f64> = theta[..d].iter().map(|l| (-2.0 * l).exp()).collect();
+        let g = theta[d].exp();
+        let mut r = Vec::with_capacity(packed(n));
+        let mut slopes = Vec::with_capacity(packed(n));
+        let mut pairs = self.delta2.chunks_exact(d);
+        for i in 0..n {
+            for delta in pairs.by_ref().take(i) {
+                let (k, slope) = shape.correlation(dot(&w, delta));
+                r.push(k);
+                slopes.push(slope);
+            }
+            r.push(1.0 + g);
+        }
+        let Some(factor) = Cholesky::new(n, &r, 0.0) else {
+            gradient.fill(0.0);
+            return f64::INFINITY;
+        };
+        let (_, alpha, quadratic) = profile(&factor, self.z);
+        let s2 = signal_variance(quadratic, n);
+        let inverse = factor.inverse();
+        let mut by_w = vec![0.0; d];
+        let mut trace = 0.0;
+        let mut pair = 0;
+        for i in 0..n {
+            let row = &inverse[packed(i)..];
+            let scaled = alpha[i] / s2;
+            for k in 0..i {
+                let weight = (row[k] - scaled * alpha[k]) * slopes[pair];
+                for (sum, delta) in by_w.iter_mut().zip(&self.delta2[pair * d..(pair + 1) * d]) {
+                    *sum += weight * delta;
+                }
+                pair += 1;
+            }
+            trace += row[i] - scaled * alpha[i];
+        }
+        for j in 0..d {
+            gradient[j] = -2.0 * w[j] * by_w[j];
+        }
+        gradient[d] = 0.5 * g * trace;
+        let likelihood =
+            0.5 * ((n as f64 + 2.0 * PRIOR_SHAPE) * s2.ln() + factor.log_determinant());
+        likelihood + prior(d, theta, gradient)
+    }
+}
+
+/// Weight of the prior on the signal variance, in observations, and its scale: enough to keep a constant objective from
+/// a variance of zero.
+const PRIOR_SHAPE: f64 = 0.5;
+const PRIOR_SCALE: f64 = 0.05;
+
+fn signal_variance(quadratic: f64, n: usize) -> f64 {
+    (quadratic + 2.0 * PRIOR_SCALE) / (n as f64 + 2.0 * PRIOR_SHAPE)
+}
+
+/// The mean by generalised least squares, `R^-1 (z - beta)`, and `(z - beta)^T R^-1 (z - beta)`.
+pub(crate) fn profile(factor: &Cholesky, z: &[f64]) -> (f64, Vec<f64>, f64) {
+    let mut ones = vec![1.0; z.len()];
+    factor.solve(&mut ones);
+    let beta = dot(&ones, z) / ones.iter().sum::<f64>().max(1e-300);
+    let mut alpha: Vec<f64> = z.iter().map(|z| z - beta).collect();
+    let residual = alpha.clone();
+    factor.solve(&mut alpha);
+    let quadratic = dot(&alpha, &residual).max(0.0);
+    (beta, alpha, quadratic)
+}
+
+/// Signal variance that goes with a factor and values.
+pub(crate) fn variance_of(quadratic: f64, n: usize) -> f64 {
+    signal_variance(quadratic, n)
+}
+
+/// Minus the log prior; adds its gradient.
+fn prior(d: usize, theta: &[f64], gradient: &mut [f64]) -> f64 {
+    let (centre, variance) = (std::f64::consts::SQRT_2 + 0.5 * (d as f64).ln(), 3.0);
+    let mut loss = 0.0;
+    for j in 0..d {
+        let off = theta[j] - centre;
+        loss += 0.5 * off * off / variance;
+        gradient[j] += off / variance;
+    }
+    // Little noise is expected; three standard deviations reach from rounding to mostly noise.
+    let (centre, variance) = (-12.0, 25.0);
+    let off = theta[d] - centre;
+    gradient[d] += off / variance;
+    loss + 0.5 * off * off / variance
+}
+
+/// The best hyperparameters found from each start, for each shape, and their loss; the earliest of equals.
+/// `None` only if no start could be evaluated.
+#[must_use]
+pub fn fit(
+    training: &Training<'_>,
+    starts: &[Hyper],
+    evaluations_max: usize,
+) -> Option<(Hyper, f64)> {
+    let d = training.d;
+    let mut low = vec![LN_L_LOW; d];
+    let mut high = vec![LN_L_HIGH; d];
+    low.push(LN_G_LOW);
+    high.push(LN_G_HIGH);
+    let ends: Vec<(Hyper, f64)> = starts
+        .par_iter()
+        .map(|start| {
+            let mut theta = start.ln_l.clone();
+            theta.push(start.ln_g);
+            let shape = start.shape;
+            let loss = minimize_in_box(&mut theta, &low, &high, evaluations_max, 1e-3, |t, g| {
+                training.loss(shape, t, g)
+            });
+            let ln_g = theta.pop().expect("the last entry was pushed above");
+            (
+                Hyper {
+                    shape,
+                    ln_l: theta,
+                    ln_g,
+                },
+                loss,
+            )
+        })
+        .collect();
+    let finite = ends.into_iter().filter(|(_, loss)| loss.is_finite());
+    finite.min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::*;
+    use crate::seed::stream;
+
+    fn data(n: usize, d: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let mut rng = stream(2, 0);
+        let x: Vec<Vec<f64>> = (0..n)
+            .map(|_| (0..d).map(|_| rng.random()).collect())
+            .collect();
+        let z = x
+            .iter()
+            .map(|x| (3.0 * x[0]).sin() + 0.1 * x[d - 1])
+            .collect();
+        (x, z)
+    }
+
+    #[test]
+    fn gradient_matches_differences() {
+        let (x, z) = data(12, 3);
+        let rows: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
+        let training = Training::new(&[true, false, true], &rows, &z);
+        for shape in [Shape::Matern52, Shape::SquaredExponential] {
+            let theta = [-0.5, 0.3, 0.2, -5.0];
+            let mut gradient = [0.0; 4];
+            training.loss(shape, &theta, &mut gradient);
+            for j in 0..4 {
+                let at = |step: f64| {
+                    let mut moved = theta;
+                    moved[j] += step;
+                    training.loss(shape, &moved, &mut [0.0; 4])
+                };
+                let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
+                // Losses are near 10, so differences carry 1e-15 * 10 / 2e-5 of rounding.
+                assert!(
+                    (difference - gradient[j]).abs() < 1e-6,
+                    "{j}: {difference} {gradient:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn finds_which_axis_matters() {
+        let (x, z) = data(30, 3);
+        let rows: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
+        let training = Training::new(&[true; 3], &rows, &z);
+        let (hyper, _) = fit(&training, &[Hyper::start(3)], 100).expect("fits");
+        assert!(hyper.ln_l[0] + 1.0 < hyper.ln_l[1], "{hyper:?}");
+        assert!(hyper.ln_g < -8.0, "{hyper:?}");
+    }
+}

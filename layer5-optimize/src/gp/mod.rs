@@ -1,0 +1,292 @@
+//! Gaussian process surrogate: fitted to everything told, it says what to expect anywhere and where to look next.
+//! In: [`Known`]. Out: [`Surrogate`], and the sampler that maximises its expected improvement. Called from:
+//! [`crate::study`], [`crate::auto`]. Invariants: fits start from saved hyperparameters, so a restored study repeats
+//! itself; data of any size and shape give a model or `None`, never a panic.
+//! Reference: Jones, Schonlau and Welch (1998), <https://doi.org/10.1023/A:1008306431147>.
+
+pub mod fit;
+pub mod kernel;
+pub mod posterior;
+pub mod warp;
+
+use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
+
+use self::fit::{Hyper, Training};
+use self::kernel::{Shape, ordered_axes};
+pub use self::posterior::Posterior;
+use self::warp::Warp;
+use crate::acquisition::{Search, maximize_log_ei, minimize_mean};
+use crate::design::sobol::scrambled;
+use crate::sampler::{Expected, Known, Proposal, Sampler, SamplerKind};
+use crate::seed::stream;
+use crate::trial::Why;
+
+/// The most observations a model is conditioned on: beyond, the best ones and the latest ones are taken.
+pub const ROWS_MAX: usize = 250;
+
+/// Bends of the output that are tried; see [`Warp::new`].
+const BENDS: [Option<f64>; 4] = [None, Some(0.5), Some(0.2), Some(0.05)];
+
+/// A fitted process and the way back to the objective's units.
+#[derive(Debug, Clone)]
+pub struct Surrogate {
+    /// The process, in warped units.
+    pub posterior: Posterior,
+    /// The hyperparameters it was built with.
+    pub hyper: Hyper,
+    warp: Warp,
+    /// Lowest posterior mean at an observation, warped units: what an improvement must beat.
+    best: f64,
+    is_noisy: bool,
+}
+
+impl Surrogate {
+    /// Fits from the standard starts; `None` below two observations or if nothing can be fitted.
+    #[must_use]
+    pub fn fit(known: &Known<'_>) -> Option<Self> {
+        Self::fit_from(known, None, 60)
+    }
+
+    /// Fits, starting from `warm` if there is one, with at most `evaluations_max` likelihoods per start.
+    #[must_use]
+    pub fn fit_from(
+        known: &Known<'_>,
+        warm: Option<&Hyper>,
+        evaluations_max: usize,
+    ) -> Option<Self> {
+        if known.y.len() < 2 {
+            return None;
+        }
+        let d = known.cube.len();
+        let rows = rows(known);
+        let x: Vec<&[f64]> = rows.iter().map(|i| known.x[*i].as_slice()).collect();
+        let y: Vec<f64> = rows.iter().map(|i| known.y[*i]).collect();
+        let ordered = ordered_axes(known.cube);
+        let start = warm.cloned().unwrap_or_else(|| Hyper::start(d));
+        let (warp, z) = choose_warp(&ordered, &x, &y, &start);
+        let training = Training::new(&ordered, &x, &z);
+        let other = match start.shape {
+            Shape::Matern52 => Shape::SquaredExponential,
+            Shape::SquaredExponential => Shape::Matern52,
+        };
+        let starts = [
+            start.clone(),
+            Hyper {
+                shape: other,
+                ..start
+            },
+        ];
+        let (hyper, _) = fit::fit(&training, &starts, evaluations_max)?;
+        let posterior = Posterior::new(&hyper, &ordered, &x, &z).ok()?;
+        let best = x
+            .iter()
+            .map(|u| posterior.mean(u))
+            .fold(f64::INFINITY, f64::min);
+        let is_noisy = posterior.noise_variance().sqrt() > NOISE_SD;
+        Some(Self {
+            posterior,
+            hyper,
+            warp,
+            best,
+            is_noisy,
+        })
+    }
+
+    /// Whether the observations scatter round the model.
+    #[must_use]
+    pub fn is_noisy(&self) -> bool {
+        self.is_noisy
+    }
+
+    /// Lowest posterior mean at an observation, warped units.
+    #[must_use]
+    pub fn best(&self) -> f64 {
+        self.best
+    }
+
+    /// Objective value to model units.
+    #[must_use]
+    pub fn to_model(&self, y: f64) -> f64 {
+        self.warp.forward(y)
+    }
+
+    /// Model units to objective value.
+    #[must_use]
+    pub fn to_objective(&self, z: f64) -> f64 {
+        self.warp.backward(z)
+    }
+
+    /// What to expect of an observation at `u`.
+    #[must_use]
+    pub fn expect_at(&self, u: &[f64]) -> Expected {
+        let (mean, variance) = self.posterior.predict(u);
+        let sd = (variance + self.posterior.noise_variance()).sqrt();
+        // 95 % of a normal distribution is within 1.96 standard deviations.
+        let at = |z: f64| self.warp.backward(z);
+        Expected {
+            mean: at(mean),
+            lower: at(mean - 1.96 * sd),
+            upper: at(mean + 1.96 * sd),
+        }
+    }
+
+    /// Conditions on what is not told yet: pending trials come out as expected, failed ones as badly as anything seen.
+    pub fn imagine(&mut self, known: &Known<'_>) {
+        let worst = known
+            .y
+            .iter()
+            .map(|y| self.warp.forward(*y))
+            .fold(f64::NEG_INFINITY, f64::max);
+        for (_, u) in known.failed.iter().rev().take(ROWS_MAX / 4) {
+            self.posterior.append(u, worst);
+        }
+        for (_, u) in known.pending.iter().rev().take(ROWS_MAX / 2) {
+            let mean = self.posterior.mean(u);
+            self.posterior.append(u, mean);
+        }
+    }
+
+    /// The point to use: `None` for the incumbent where observations look exact, else the minimum of the posterior mean;
+    /// and what to expect there.
+    #[must_use]
+    pub fn advise(&self, known: &Known<'_>) -> Option<(Option<Vec<f64>>, Expected)> {
+        let best = known.best()?;
+        if !self.is_noisy {
+            let value = known.y[best];
+            let Expected { lower, upper, .. } = self.expect_at(&known.x[best]);
+            let expected = Expected {
+                mean: value,
+                lower: lower.min(value),
+                upper: upper.max(value),
+            };
+            return Some((None, expected));
+        }
+        let around = best_rows(known, 8);
+        let search = Search {
+            cube: known.cube,
+            around: &around,
+            n_candidates: 256,
+            n_starts: 4,
+            is_taken: &|_| false,
+        };
+        let mut rng = stream(known.seed, u64::MAX);
+        let (unit, _) = minimize_mean(&self.posterior, &search, &mut rng);
+        let expected = self.expect_at(&unit);
+        Some((Some(unit), expected))
+    }
+}
+
+/// Noise of this share of the observations' spread is told from a rough but exact objective.
+const NOISE_SD: f64 = 0.02;
+
+/// The rows a model is conditioned on, in the order of telling.
+fn rows(known: &Known<'_>) -> Vec<usize> {
+    let n = known.y.len();
+    if n <= ROWS_MAX {
+        return (0..n).collect();
+    }
+    let mut order: Vec<usize> = (0..n - ROWS_MAX / 4).collect();
+    order.sort_by(|a, b| known.y[*a].total_cmp(&known.y[*b]));
+    order.truncate(ROWS_MAX / 2);
+    // A quarter spread over all the rest, so that the model knows where it is bad.
+    let rest = n - ROWS_MAX / 4;
+    order.extend((0..ROWS_MAX / 4).map(|i| i * rest / (ROWS_MAX / 4)));
+    order.extend(n - ROWS_MAX / 4..n);
+    order.sort_unstable();
+    order.dedup();
+    order
+}
+
+/// Coordinates of the `n` best observations, best first.
+pub(crate) fn best_rows<'a>(known: &Known<'a>, n: usize) -> Vec<&'a [f64]> {
+    let mut order: Vec<usize> = (0..known.y.len()).collect();
+    order.sort_by(|a, b| known.y[*a].total_cmp(&known.y[*b]));
+    order
+        .into_iter()
+        .take(n)
+        .map(|i| known.x[i].as_slice())
+        .collect()
+}
+
+/// The most likely warp at the starting hyperparameters, and the values it makes.
+fn choose_warp(ordered: &[bool], x: &[&[f64]], y: &[f64], start: &Hyper) -> (Warp, Vec<f64>) {
+    let mut theta = start.ln_l.clone();
+    theta.push(start.ln_g);
+    let mut gradient = vec![0.0; theta.len()];
+    let mut choices = BENDS.map(|share| {
+        let warp = Warp::new(y, share);
+        let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
+        let loss = Training::new(ordered, x, &z).loss(start.shape, &theta, &mut gradient);
+        (loss - warp.log_slope(y), warp, z)
+    });
+    choices.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let [(_, warp, z), ..] = choices;
+    (warp, z)
+}
+
+/// Expected improvement over a Gaussian process.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct GpSampler {
+    hyper: Option<Hyper>,
+}
+
+impl Sampler for GpSampler {
+    fn propose(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
+        let d = known.cube.len();
+        let n_design = (d + 3).min(20);
+        let surrogate = if known.n_used() < n_design {
+            None
+        } else {
+            Surrogate::fit_from(known, self.hyper.as_ref(), 15)
+        };
+        let Some(mut surrogate) = surrogate else {
+            let u = scrambled(known.n_asked as u32, d, known.seed);
+            let unit = known.cube.to_unit(&known.cube.from_even(&u));
+            let why = Why::InitialDesign;
+            return Proposal {
+                unit,
+                by: SamplerKind::Gp,
+                why,
+                expected: None,
+            };
+        };
+        self.hyper = Some(surrogate.hyper.clone());
+        surrogate.imagine(known);
+        let (unit, _) = propose_log_ei(&surrogate, known, rng);
+        let expected = Some(surrogate.expect_at(&unit));
+        Proposal {
+            unit,
+            by: SamplerKind::Gp,
+            why: Why::ExpectedImprovement,
+            expected,
+        }
+    }
+}
+
+/// Where the expected improvement is highest, and its logarithm, warped units.
+pub(crate) fn propose_log_ei(
+    surrogate: &Surrogate,
+    known: &Known<'_>,
+    rng: &mut Pcg64,
+) -> (Vec<f64>, f64) {
+    let around = best_rows(known, 5);
+    let continuous = known.cube.is_continuous();
+    let taken = |u: &[f64]| {
+        !continuous
+            && (known.x.iter().any(|x| x == u)
+                || known
+                    .pending
+                    .iter()
+                    .chain(known.failed)
+                    .any(|(_, x)| x == u))
+    };
+    let search = Search {
+        cube: known.cube,
+        around: &around,
+        n_candidates: 256,
+        n_starts: 4,
+        is_taken: &taken,
+    };
+    maximize_log_ei(&surrogate.posterior, surrogate.best(), &search, rng)
+}

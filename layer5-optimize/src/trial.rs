@@ -1,0 +1,145 @@
+//! A trial: one suggestion with a state; and what is known once it is told.
+//! In: [`crate::study`] makes them. Out: plain data for callers, journals and pages.
+//! Invariants: a trial is closed once; values are finite and in the caller's direction.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sampler::SamplerKind;
+use crate::space::Point;
+
+/// The number of a trial within its study, counted from 0 in the order of asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TrialId(pub u64);
+
+impl fmt::Display for TrialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a trial is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TrialState {
+    /// Asked, not told yet.
+    Pending,
+    /// Told with this value.
+    Told(f64),
+    /// Told as failed: no value exists, and the neighbourhood is avoided.
+    Failed,
+}
+
+impl TrialState {
+    /// The state as one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Told(_) => "told",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What came of a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The objective's value, finite, in the caller's units and direction.
+    Value(f64),
+    /// The run broke: there is no value.
+    Failed,
+}
+
+/// Why a point was suggested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Why {
+    /// Drawn without looking at results.
+    Random,
+    /// Part of the first, evenly spread points.
+    InitialDesign,
+    /// Where the surrogate expects the largest improvement.
+    ExpectedImprovement,
+    /// Where a local quadratic model has its minimum.
+    ModelMinimum,
+    /// Where a local quadratic model needs a value to be trusted.
+    ModelGeometry,
+    /// The first point of a new local search, away from the ones finished.
+    Restart,
+    /// Where good results are dense and bad ones are not.
+    DensityRatio,
+    /// Drawn from a generation of an evolution strategy.
+    Generation,
+    /// Where the noise hides most about the best place known.
+    NoiseReduction,
+    /// Every distinct point was evaluated, so one is repeated.
+    SpaceExhausted,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Random => "random",
+            Self::InitialDesign => "initial design",
+            Self::ExpectedImprovement => "expected improvement",
+            Self::ModelMinimum => "model minimum",
+            Self::ModelGeometry => "model geometry",
+            Self::Restart => "restart",
+            Self::DensityRatio => "density ratio",
+            Self::Generation => "generation",
+            Self::NoiseReduction => "noise reduction",
+            Self::SpaceExhausted => "space exhausted",
+        })
+    }
+}
+
+/// What the objective is expected to be at a point: the noise-free mean and its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Expected value (the median where outputs were warped), finite.
+    pub mean: f64,
+    /// 2.5 % quantile, at most `mean`.
+    pub lower: f64,
+    /// 97.5 % quantile, at least `mean`.
+    pub upper: f64,
+}
+
+/// One suggestion with a state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Its number.
+    pub id: TrialId,
+    /// Where to evaluate.
+    pub point: Point,
+    /// Where it is in its life.
+    pub state: TrialState,
+    /// Which sampler suggested it; under `auto`, which part of the portfolio.
+    pub proposed_by: SamplerKind,
+    /// Why.
+    pub why: Why,
+    /// What the sampler expected, if it has a model that can say.
+    pub predicted: Option<Prediction>,
+}
+
+/// A told `(point, value)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The trial it closed; `None` if it was brought by the caller.
+    pub trial: Option<TrialId>,
+    /// Where.
+    pub point: Point,
+    /// The objective's value, finite, in the caller's direction.
+    pub value: f64,
+}
+
+/// What a study advises to use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recommendation {
+    /// Where.
+    pub point: Point,
+    /// What the objective is expected to be there.
+    pub predicted: Prediction,
+}

@@ -1,0 +1,391 @@
+//! The only place that knows both a caller's units and the unit cube `[0, 1]^d` in which every sampler works.
+//! In: a [`Space`]. Out: points as unit coordinates and back. Called from: [`crate::study`], every sampler.
+//! Notation: `u` unit coordinate; an axis with `n` levels has them at `k / (n - 1)`, `n` categories at `(k + .5) / n`.
+//! Invariants: coordinates are in `[0, 1]`; `from_unit(to_unit(p)) = p` for every value on a grid, and to rounding for
+//! a continuum; whatever `u` is, NaN included, the point is inside its bounds.
+
+use crate::space::{Domain, Point, Space, Value, grid_steps};
+
+/// What a sampler may know of one axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AxisKind {
+    /// Every coordinate is a value of its own.
+    Continuous,
+    /// That many values in order.
+    Levels(u64),
+    /// That many values without an order.
+    Categories(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Axis {
+    Float { low: f64, high: f64 },
+    LogFloat { low: f64, high: f64 },
+    FloatGrid { low: f64, step: f64, n: u64 },
+    IntGrid { low: i64, step: i64, n: u64 },
+    LogInt { low: i64, high: i64 },
+    Choices { n: u64, ordered: bool },
+}
+
+/// The axes of a space.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitCube {
+    axes: Vec<Axis>,
+}
+
+impl UnitCube {
+    /// The cube of a space.
+    #[must_use]
+    pub fn new(space: &Space) -> Self {
+        let axes = space
+            .parameters()
+            .iter()
+            .map(|parameter| match &parameter.domain {
+                Domain::Float {
+                    low,
+                    high,
+                    log: true,
+                    ..
+                } => Axis::LogFloat {
+                    low: *low,
+                    high: *high,
+                },
+                Domain::Float {
+                    low,
+                    high,
+                    step: Some(step),
+                    ..
+                } => Axis::FloatGrid {
+                    low: *low,
+                    step: *step,
+                    n: grid_steps(*low, *high, *step) + 1,
+                },
+                Domain::Float { low, high, .. } => Axis::Float {
+                    low: *low,
+                    high: *high,
+                },
+                Domain::Int {
+                    low,
+                    high,
+                    log: true,
+                    ..
+                } => Axis::LogInt {
+                    low: *low,
+                    high: *high,
+                },
+                Domain::Int {
+                    low, high, step, ..
+                } => {
+                    let step = step.unwrap_or(1);
+                    Axis::IntGrid {
+                        low: *low,
+                        step,
+                        n: ((high - low) / step) as u64 + 1,
+                    }
+                }
+                Domain::Categorical { choices } => Axis::Choices {
+                    n: choices.len() as u64,
+                    ordered: false,
+                },
+                Domain::Ordinal { choices } => Axis::Choices {
+                    n: choices.len() as u64,
+                    ordered: true,
+                },
+            });
+        Self {
+            axes: axes.collect(),
+        }
+    }
+
+    /// The number of axes, d.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a space is never empty")]
+    pub fn len(&self) -> usize {
+        self.axes.len()
+    }
+
+    /// The kind of axis `j`.
+    #[must_use]
+    pub fn kind(&self, j: usize) -> AxisKind {
+        match self.axes[j] {
+            Axis::Float { .. } | Axis::LogFloat { .. } => AxisKind::Continuous,
+            Axis::FloatGrid { n, .. } | Axis::IntGrid { n, .. } => AxisKind::Levels(n),
+            Axis::LogInt { low, high } => AxisKind::Levels((high - low) as u64 + 1),
+            Axis::Choices { n, ordered: true } => AxisKind::Levels(n),
+            Axis::Choices { n, ordered: false } => AxisKind::Categories(n),
+        }
+    }
+
+    /// Whether axis `j` has an order, so that moving a little along it means something.
+    #[must_use]
+    pub fn is_ordered(&self, j: usize) -> bool {
+        !matches!(self.kind(j), AxisKind::Categories(_))
+    }
+
+    /// Whether every axis is a continuum.
+    #[must_use]
+    pub fn is_continuous(&self) -> bool {
+        (0..self.len()).all(|j| self.kind(j) == AxisKind::Continuous)
+    }
+
+    /// Unit coordinates of a point of this space.
+    #[must_use]
+    pub fn to_unit(&self, point: &Point) -> Vec<f64> {
+        self.axes
+            .iter()
+            .zip(point.values())
+            .map(|(axis, value)| to_unit(axis, *value))
+            .collect()
+    }
+
+    /// The point whose coordinates are nearest to `u`.
+    #[must_use]
+    pub fn from_unit(&self, u: &[f64]) -> Point {
+        Point(
+            self.axes
+                .iter()
+                .zip(u)
+                .map(|(axis, u)| from_unit(axis, clamp(*u)))
+                .collect(),
+        )
+    }
+
+    /// The point in whose cell `u` lies when all values of a discrete axis get cells of equal width, so that even
+    /// coordinates make even values. (Nearest-coordinate rounding would halve the share of the first and last value.)
+    #[must_use]
+    pub fn from_even(&self, u: &[f64]) -> Point {
+        Point(
+            self.axes
+                .iter()
+                .zip(u)
+                .map(|(axis, u)| from_even(axis, clamp(*u)))
+                .collect(),
+        )
+    }
+
+    /// Moves `u` to the coordinates of the nearest point.
+    pub fn snap(&self, u: &mut [f64]) {
+        for (axis, u) in self.axes.iter().zip(u) {
+            *u = match axis {
+                Axis::Float { .. } | Axis::LogFloat { .. } => clamp(*u),
+                _ => to_unit(axis, from_unit(axis, clamp(*u))),
+            };
+        }
+    }
+
+    /// The next point in the order in which the last axis turns fastest, wrapping round; discrete axes only.
+    pub(crate) fn successor(&self, point: &Point) -> Point {
+        let mut next = point.clone();
+        for (axis, value) in self.axes.iter().zip(&mut next.0).rev() {
+            let (after, wrapped) = successor(axis, *value);
+            *value = after;
+            if !wrapped {
+                break;
+            }
+        }
+        next
+    }
+}
+
+/// Into `[0, 1]`; NaN becomes the middle.
+fn clamp(u: f64) -> f64 {
+    if u.is_nan() { 0.5 } else { u.clamp(0.0, 1.0) }
+}
+
+fn level(k: u64, n: u64) -> f64 {
+    if n > 1 {
+        k as f64 / (n - 1) as f64
+    } else {
+        0.5
+    }
+}
+
+fn nearest_level(u: f64, n: u64) -> u64 {
+    ((u * (n - 1) as f64).round() as u64).min(n - 1)
+}
+
+fn cell(u: f64, n: u64) -> u64 {
+    ((u * n as f64) as u64).min(n - 1)
+}
+
+fn to_unit(axis: &Axis, value: Value) -> f64 {
+    let u = match (*axis, value) {
+        (Axis::Float { low, high }, Value::Float(x)) => (x - low) / (high - low),
+        (Axis::LogFloat { low, high }, Value::Float(x)) => (x / low).ln() / (high / low).ln(),
+        (Axis::FloatGrid { low, step, n }, Value::Float(x)) => {
+            ((x - low) / step).round() / (n - 1) as f64
+        }
+        (Axis::IntGrid { low, step, n }, Value::Int(x)) => {
+            (x - low) as f64 / (step as f64 * (n - 1) as f64)
+        }
+        (Axis::LogInt { low, high }, Value::Int(x)) => {
+            (x as f64 / low as f64).ln() / (high as f64 / low as f64).ln()
+        }
+        (Axis::Choices { n, ordered: true }, Value::Choice(k)) => level(k as u64, n),
+        (Axis::Choices { n, ordered: false }, Value::Choice(k)) => (k as f64 + 0.5) / n as f64,
+        // A value of another kind is refused by `Space::check` before it comes here.
+        _ => 0.5,
+    };
+    clamp(u)
+}
+
+fn from_unit(axis: &Axis, u: f64) -> Value {
+    match *axis {
+        Axis::Float { low, high } => Value::Float((low + u * (high - low)).clamp(low, high)),
+        Axis::LogFloat { low, high } => {
+            Value::Float((low.ln() + u * (high / low).ln()).exp().clamp(low, high))
+        }
+        Axis::FloatGrid { low, step, n } => Value::Float(low + step * nearest_level(u, n) as f64),
+        Axis::IntGrid { low, step, n } => Value::Int(low + step * nearest_level(u, n) as i64),
+        Axis::LogInt { low, high } => {
+            let x = low as f64 * (u * (high as f64 / low as f64).ln()).exp();
+            Value::Int((x.round() as i64).clamp(low, high))
+        }
+        Axis::Choices { n, ordered: true } => Value::Choice(nearest_level(u, n) as usize),
+        Axis::Choices { n, ordered: false } => Value::Choice(cell(u, n) as usize),
+    }
+}
+
+fn from_even(axis: &Axis, u: f64) -> Value {
+    match *axis {
+        Axis::Float { .. } | Axis::LogFloat { .. } => from_unit(axis, u),
+        Axis::FloatGrid { low, step, n } => Value::Float(low + step * cell(u, n) as f64),
+        Axis::IntGrid { low, step, n } => Value::Int(low + step * cell(u, n) as i64),
+        Axis::LogInt { low, high } => {
+            let (a, b) = ((low as f64 - 0.5).ln(), (high as f64 + 0.5).ln());
+            Value::Int(((a + u * (b - a)).exp().round() as i64).clamp(low, high))
+        }
+        Axis::Choices { n, .. } => Value::Choice(cell(u, n) as usize),
+    }
+}
+
+/// The value after this one, and whether that wrapped round to the first.
+fn successor(axis: &Axis, value: Value) -> (Value, bool) {
+    match (*axis, value) {
+        (Axis::FloatGrid { low, step, n }, Value::Float(x)) => {
+            let k = (((x - low) / step).round() as u64 + 1) % n;
+            (Value::Float(low + step * k as f64), k == 0)
+        }
+        (Axis::IntGrid { low, step, n }, Value::Int(x)) => {
+            let k = ((x - low) / step) as u64 + 1;
+            (Value::Int(low + step * (k % n) as i64), k == n)
+        }
+        (Axis::LogInt { low, high }, Value::Int(x)) => {
+            if x < high {
+                (Value::Int(x + 1), false)
+            } else {
+                (Value::Int(low), true)
+            }
+        }
+        (Axis::Choices { n, .. }, Value::Choice(k)) => {
+            let k = (k as u64 + 1) % n;
+            (Value::Choice(k as usize), k == 0)
+        }
+        _ => (value, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::space::Parameter;
+
+    fn every_kind() -> Space {
+        let domains = [
+            Domain::float(-3.0, 7.0),
+            Domain::log_float(1e-6, 1e3),
+            Domain::Float {
+                low: 0.1,
+                high: 0.95,
+                log: false,
+                step: Some(0.1),
+            },
+            Domain::int(-4, 9),
+            Domain::Int {
+                low: 2,
+                high: 40,
+                log: false,
+                step: Some(3),
+            },
+            Domain::Int {
+                low: 1,
+                high: 1000,
+                log: true,
+                step: None,
+            },
+            Domain::categorical(["a", "b", "c"]),
+            Domain::Ordinal {
+                choices: ["s", "m", "l", "xl"].map(String::from).to_vec(),
+            },
+            Domain::categorical(["only"]),
+        ];
+        let named = domains.into_iter().enumerate();
+        Space::new(
+            named
+                .map(|(i, d)| Parameter::new(i.to_string(), d))
+                .collect(),
+        )
+        .expect("valid")
+    }
+
+    proptest! {
+        #[test]
+        fn any_coordinates_make_a_point_inside(u in prop::collection::vec(-0.5f64..1.5, 9)) {
+            let space = every_kind();
+            let cube = UnitCube::new(&space);
+            for point in [cube.from_unit(&u), cube.from_even(&u)] {
+                prop_assert!(space.check(&point).is_ok(), "{point:?}");
+                let back = cube.from_unit(&cube.to_unit(&point));
+                prop_assert_eq!(&back.0[2..], &point.0[2..]);
+                for (a, b) in back.0[..2].iter().zip(&point.0[..2]) {
+                    let (Value::Float(a), Value::Float(b)) = (a, b) else { unreachable!() };
+                    // exp of a logarithm up to 21 loses at most 21 units of the last place.
+                    prop_assert!((a - b).abs() <= 1e-13 * (1.0 + b.abs()));
+                }
+            }
+            let mut snapped = u.clone();
+            cube.snap(&mut snapped);
+            prop_assert_eq!(cube.from_unit(&snapped).0[2..].to_vec(), cube.from_unit(&u).0[2..].to_vec());
+        }
+    }
+
+    #[test]
+    fn not_a_number_is_the_middle() {
+        let cube = UnitCube::new(&every_kind());
+        assert_eq!(cube.from_unit(&[f64::NAN; 9]).0[0], Value::Float(2.0));
+    }
+
+    #[test]
+    fn even_coordinates_make_even_values() {
+        let space = Space::new(vec![Parameter::new("n", Domain::int(1, 4))]).expect("valid");
+        let cube = UnitCube::new(&space);
+        let mut counts = [0; 4];
+        for i in 0..400 {
+            let Value::Int(n) = cube.from_even(&[(f64::from(i) + 0.5) / 400.0]).0[0] else {
+                unreachable!()
+            };
+            counts[(n - 1) as usize] += 1;
+        }
+        assert_eq!(counts, [100; 4]);
+    }
+
+    #[test]
+    fn successors_visit_every_point_once() {
+        let space = Space::new(every_kind().parameters()[2..5].to_vec()).expect("valid");
+        let cube = UnitCube::new(&space);
+        let first = cube.from_unit(&[0.3; 3]);
+        let mut point = first.clone();
+        let mut seen = Vec::new();
+        loop {
+            assert!(!seen.contains(&point));
+            seen.push(point.clone());
+            point = cube.successor(&point);
+            if point == first {
+                break;
+            }
+        }
+        assert_eq!(Some(seen.len() as u64), space.n_points());
+    }
+}

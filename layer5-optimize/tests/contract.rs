@@ -1,0 +1,322 @@
+//! Proves that every sampler keeps the same promises on every kind of space.
+//! How: one table of samplers and spaces; each promise is checked for each pair that fits together.
+
+use layer5_optimize::{
+    ConfigError, Direction, Domain, Outcome, Parameter, Point, PointError, SamplerKind, Space,
+    Study, StudyConfig, TellError, TrialId, TrialState, Value,
+};
+
+fn space(domains: &[Domain]) -> Space {
+    let named = domains.iter().enumerate();
+    Space::new(
+        named
+            .map(|(i, d)| Parameter::new(format!("p{i}"), d.clone()))
+            .collect(),
+    )
+    .expect("valid")
+}
+
+fn spaces() -> Vec<(&'static str, Space)> {
+    vec![
+        ("one", space(&[Domain::float(-1.0, 2.0)])),
+        (
+            "floats",
+            space(&[Domain::float(-5.0, 10.0), Domain::log_float(1e-5, 1.0)]),
+        ),
+        ("ints", space(&[Domain::int(0, 6), Domain::int(-3, 3)])),
+        (
+            "names",
+            space(&[
+                Domain::categorical(["a", "b", "c"]),
+                Domain::categorical(["x", "y"]),
+            ]),
+        ),
+        (
+            "mixed",
+            space(&[
+                Domain::float(0.0, 1.0),
+                Domain::int(1, 9),
+                Domain::Int {
+                    low: 1,
+                    high: 1000,
+                    log: true,
+                    step: None,
+                },
+                Domain::Float {
+                    low: 0.0,
+                    high: 1.0,
+                    log: false,
+                    step: Some(0.25),
+                },
+                Domain::categorical(["a", "b", "c"]),
+                Domain::Ordinal {
+                    choices: ["s", "m", "l"].map(String::from).to_vec(),
+                },
+            ]),
+        ),
+        ("wide", space(&vec![Domain::float(0.0, 1.0); 40])),
+    ]
+}
+
+/// Every pair of sampler and space that fits together.
+fn studies() -> Vec<(String, StudyConfig)> {
+    let mut all = Vec::new();
+    for kind in SamplerKind::ALL {
+        for (name, space) in spaces() {
+            let config = StudyConfig {
+                sampler: kind,
+                seed: 7,
+                ..StudyConfig::new(space)
+            };
+            match Study::new(config.clone()) {
+                Ok(_) => all.push((format!("{kind} on {name}"), config)),
+                Err(ConfigError::UnfitSpace { .. }) => assert_eq!(name, "names"),
+                Err(error) => panic!("{kind} on {name}: {error}"),
+            }
+        }
+    }
+    all
+}
+
+/// A smooth bowl with its bottom off the centre; categories count as their index.
+fn bowl(point: &Point) -> f64 {
+    let term = |value: &Value| match *value {
+        Value::Float(x) => (x - 0.3) * (x - 0.3),
+        Value::Int(n) => 0.1 * (n as f64 - 2.0).powi(2),
+        Value::Choice(k) => k as f64,
+        _ => unreachable!("the table has no other kind"),
+    };
+    point.values().iter().map(term).sum()
+}
+
+fn run(study: &mut Study, n: usize, f: impl Fn(&Point) -> f64) -> Vec<Point> {
+    let mut points = Vec::new();
+    for _ in 0..n {
+        let trial = study.ask();
+        let value = f(&trial.point);
+        study
+            .tell(trial.id, Outcome::Value(value))
+            .expect("pending");
+        points.push(trial.point);
+    }
+    points
+}
+
+#[test]
+fn suggestions_are_inside_and_never_repeat_while_others_are_left() {
+    for (name, config) in studies() {
+        let mut study = Study::new(config.clone()).expect("fits");
+        let points = run(&mut study, 30, bowl);
+        let distinct = config.space.n_points().map_or(30, |n| n.min(30) as usize);
+        for (i, point) in points.iter().enumerate() {
+            assert_eq!(config.space.check(point), Ok(()), "{name}, trial {i}");
+            assert!(
+                i >= distinct || !points[..i].contains(point),
+                "{name}, trial {i} repeats"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_sequence_and_another_seed_another() {
+    for (name, config) in studies() {
+        let sequence = |seed| {
+            let config = StudyConfig {
+                seed,
+                ..config.clone()
+            };
+            run(&mut Study::new(config).expect("fits"), 20, bowl)
+        };
+        assert_eq!(sequence(1), sequence(1), "{name}");
+        assert_ne!(sequence(1), sequence(2), "{name}");
+    }
+}
+
+#[test]
+fn a_restored_study_goes_on_as_the_saved_one() {
+    for (name, config) in studies() {
+        let mut study = Study::new(config).expect("fits");
+        run(&mut study, 17, bowl);
+        let failed = study.ask();
+        study.tell(failed.id, Outcome::Failed).expect("pending");
+        study.ask();
+        let saved = serde_json::to_string(&study).expect("plain data");
+        let mut restored: Study = serde_json::from_str(&saved).expect("its own output");
+        assert_eq!(restored.recommend(), study.recommend(), "{name}");
+        for _ in 0..4 {
+            let (a, b) = (study.ask(), restored.ask());
+            assert_eq!(a, b, "{name}");
+            let outcome = Outcome::Value(bowl(&a.point));
+            study.tell(a.id, outcome).expect("pending");
+            restored.tell(b.id, outcome).expect("pending");
+        }
+    }
+}
+
+#[test]
+fn pending_trials_are_all_different() {
+    for (name, config) in studies() {
+        let n_points = config.space.n_points().unwrap_or(u64::MAX);
+        let mut study = Study::new(config).expect("fits");
+        run(&mut study, 4, bowl);
+        let batch = study.ask_n(8.min(n_points as usize - 4));
+        for (i, a) in batch.iter().enumerate() {
+            assert!(batch[..i].iter().all(|b| a.point != b.point), "{name}");
+        }
+        // Telling in any order works.
+        for trial in batch.iter().rev() {
+            study
+                .tell(trial.id, Outcome::Value(bowl(&trial.point)))
+                .expect("pending");
+        }
+        run(&mut study, 2, bowl);
+    }
+}
+
+#[test]
+fn hostile_values_never_panic() {
+    let objectives: [(&str, fn(&Point) -> f64); 5] = [
+        ("constant", |_| 3.0),
+        ("huge", |p| 1e300 * (bowl(p) - 1.0)),
+        ("tiny", |p| 1e-300 * bowl(p)),
+        ("two values", |p| f64::from(bowl(p) > 1.0)),
+        (
+            "extremes",
+            |p| if bowl(p) > 1.0 { f64::MAX } else { f64::MIN },
+        ),
+    ];
+    for (name, config) in studies() {
+        for (objective, f) in objectives {
+            let mut study = Study::new(config.clone()).expect("fits");
+            run(&mut study, 25, f);
+            let advice = study.recommend().expect("told");
+            let p = advice.predicted;
+            assert!(
+                p.lower <= p.mean
+                    && p.mean <= p.upper
+                    && p.lower.is_finite()
+                    && p.upper.is_finite(),
+                "{name}, {objective}: {p:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn duplicate_points_with_different_values_and_failures_are_taken() {
+    for (name, config) in studies() {
+        let mut study = Study::new(config).expect("fits");
+        let point = study.ask().point;
+        for i in 0..10 {
+            study.observe(point.clone(), f64::from(i)).expect("inside");
+        }
+        for i in 0..15 {
+            let trial = study.ask();
+            let outcome = if i % 3 == 0 {
+                Outcome::Failed
+            } else {
+                Outcome::Value(bowl(&trial.point))
+            };
+            study.tell(trial.id, outcome).expect("pending");
+        }
+        assert!(study.recommend().is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_study_in_which_everything_fails_goes_on() {
+    for (name, config) in studies() {
+        let mut study = Study::new(config).expect("fits");
+        for _ in 0..25 {
+            let trial = study.ask();
+            study.tell(trial.id, Outcome::Failed).expect("pending");
+        }
+        assert!(study.recommend().is_none(), "{name}");
+        assert!(study.incumbent().is_none(), "{name}");
+    }
+}
+
+#[test]
+fn maximising_is_minimising_the_negative() {
+    for (name, config) in studies() {
+        let mut down = Study::new(config.clone()).expect("fits");
+        let mut up = Study::new(StudyConfig {
+            direction: Direction::Maximize,
+            ..config
+        })
+        .expect("fits");
+        let a = run(&mut down, 20, bowl);
+        let b = run(&mut up, 20, |p| -bowl(p));
+        assert_eq!(a, b, "{name}");
+        let (a, b) = (
+            down.recommend().expect("told"),
+            up.recommend().expect("told"),
+        );
+        assert_eq!(a.point, b.point, "{name}");
+        assert_eq!(a.predicted.mean, -b.predicted.mean, "{name}");
+        assert_eq!(a.predicted.lower, -b.predicted.upper, "{name}");
+    }
+}
+
+#[test]
+fn telling_twice_unknown_and_not_finite_are_three_errors_and_change_nothing() {
+    let mut study = Study::new(StudyConfig::new(space(&[Domain::float(0.0, 1.0)]))).expect("fits");
+    let id = study.ask().id;
+    let unknown = TrialId(9);
+    assert_eq!(
+        study.tell(unknown, Outcome::Failed),
+        Err(TellError::Unknown { id: unknown })
+    );
+    for value in [f64::NAN, f64::INFINITY] {
+        let refused = study.tell(id, Outcome::Value(value));
+        assert!(matches!(
+            refused,
+            Err(TellError::NotFinite {
+                state: "pending",
+                ..
+            })
+        ));
+    }
+    assert_eq!(study.trial(id).expect("asked").state, TrialState::Pending);
+    assert_eq!(study.tell(id, Outcome::Value(1.0)), Ok(()));
+    assert_eq!(
+        study.tell(id, Outcome::Value(2.0)),
+        Err(TellError::AlreadyTold { id, state: "told" })
+    );
+    assert_eq!(study.incumbent().expect("told").value, 1.0);
+    let failed = study.ask().id;
+    study.tell(failed, Outcome::Failed).expect("pending");
+    assert_eq!(
+        study.tell(failed, Outcome::Value(2.0)),
+        Err(TellError::AlreadyTold {
+            id: failed,
+            state: "failed"
+        })
+    );
+}
+
+#[test]
+fn observations_from_outside_are_checked() {
+    let mut study = Study::new(StudyConfig::new(space(&[Domain::float(0.0, 1.0)]))).expect("fits");
+    let at = |x: f64| Point(vec![Value::Float(x)]);
+    assert!(matches!(
+        study.observe(at(2.0), 0.0),
+        Err(PointError::Outside { .. })
+    ));
+    assert!(matches!(
+        study.observe(at(0.5), f64::NAN),
+        Err(PointError::NotFinite { .. })
+    ));
+    assert!(study.observe(at(0.5), 1.0).is_ok());
+    assert_eq!(study.observations()[0].trial, None);
+}
+
+#[test]
+fn a_budget_of_zero_is_refused() {
+    let config = StudyConfig {
+        budget: Some(0),
+        ..StudyConfig::new(space(&[Domain::int(0, 3)]))
+    };
+    assert!(matches!(Study::new(config), Err(ConfigError::BudgetZero)));
+}
