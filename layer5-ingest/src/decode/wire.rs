@@ -75,12 +75,14 @@ impl From<WireReport> for Report<'_> {
 /// The envelope of the frame that starts at `offset`.
 pub(super) fn frame_at(body: &[u8], offset: usize) -> Result<&[u8], BodyError> {
     let rest = &body[offset..];
-    let cut = |bytes| BodyError::CutFrame {
+    let cut = |bytes, left| BodyError::CutFrame {
         offset,
         bytes,
-        left: rest.len(),
+        left,
     };
-    let (length, rest_of_frame) = rest.split_first_chunk().ok_or(cut(LENGTH_BYTES))?;
+    let (length, rest) = rest
+        .split_first_chunk()
+        .ok_or(cut(LENGTH_BYTES, rest.len()))?;
     let bytes = u32::from_le_bytes(*length) as usize;
-    rest_of_frame.get(..bytes).ok_or(cut(bytes))
+    rest.get(..bytes).ok_or(cut(bytes, rest.len()))
 }

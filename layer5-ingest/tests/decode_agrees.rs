@@ -1,0 +1,540 @@
+//! Proves that decoding agrees with an independent reading of the same bytes, made of serde_json's generic parts and of
+//! core's own `Deserialize` for times: the same bodies are refused, the same reports rejected for the same field and
+//! reason, and what is read is the same bit for bit. Inputs are reports built of every mixture of right and wrong
+//! fields, and such reports with damaged bytes.
+//!
+//! `LAYER5_DECODE_CASES=200000` runs it longer than the default.
+
+use std::fmt;
+
+use layer5_core::{Kpi, Reason, Report, Shape, Timestamp};
+use layer5_ingest::{BodyError, BodyFormat, DecodeLimits, decode_reports};
+use proptest::prelude::*;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+const LIMITS: DecodeLimits = DecodeLimits {
+    depth_max: 64,
+    reports_max: 10_000,
+    values_max: 256,
+};
+
+/// What is compared: everything that a report says, floats by their bits.
+#[derive(Clone, Debug, PartialEq)]
+struct Read {
+    shape: Shape,
+    agent_id: String,
+    task_id: String,
+    recorded_at: Timestamp,
+    hostname: Option<String>,
+    values: Vec<(String, u64)>,
+}
+
+type Answer = Result<Read, (Reason, String)>;
+
+impl From<&Report<'_>> for Read {
+    fn from(report: &Report<'_>) -> Self {
+        let values = report.values.iter();
+        Self {
+            shape: report.shape,
+            agent_id: report.agent_id.to_string(),
+            task_id: report.task_id.to_string(),
+            recorded_at: report.recorded_at,
+            hostname: report.hostname.as_deref().map(str::to_owned),
+            values: values
+                .map(|v| (v.metric.as_str().to_owned(), v.value.to_bits()))
+                .collect(),
+        }
+    }
+}
+
+/// The members of an object in the order written, duplicates included, values unread.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(All)
+    }
+}
+
+/// A value that was read: absent, right, or wrong with the reason and the name of the place at fault.
+type Slot<T> = Option<Result<T, (Reason, String)>>;
+
+fn wrong<T>(place: impl Into<String>) -> Slot<T> {
+    Some(Err((Reason::WrongType, place.into())))
+}
+
+fn text(raw: &str, place: &str) -> Result<Slot<String>, serde_json::Error> {
+    Ok(match raw.as_bytes()[0] {
+        b'"' => Some(Ok(serde_json::from_str(raw)?)),
+        b'n' => None,
+        _ => wrong(place),
+    })
+}
+
+fn number(raw: &str, place: &str) -> Slot<f64> {
+    match raw.as_bytes()[0] {
+        b'-' | b'0'..=b'9' => {
+            let value: f64 = raw.parse().expect("a JSON number");
+            if value.is_finite() {
+                Some(Ok(value))
+            } else {
+                Some(Err((Reason::NotFinite, place.to_owned())))
+            }
+        }
+        b'n' => None,
+        _ => wrong(place),
+    }
+}
+
+fn time(raw: &str, place: &str) -> Result<Slot<Timestamp>, serde_json::Error> {
+    let invalid = || Some(Err((Reason::InvalidTime, place.to_owned())));
+    Ok(match raw.as_bytes()[0] {
+        b'"' => {
+            let text: String = serde_json::from_str(raw)?;
+            serde_json::from_value(text.into())
+                .ok()
+                .map_or_else(invalid, |at| Some(Ok(at)))
+        }
+        b'{' => {
+            // The keys of a time must be sound even when the time is not.
+            serde_json::from_str::<Members>(raw)?;
+            serde_json::from_str(raw)
+                .ok()
+                .map_or_else(invalid, |at| Some(Ok(at)))
+        }
+        b'-' | b'0'..=b'9' => serde_json::from_str(raw)
+            .ok()
+            .map_or_else(invalid, |at| Some(Ok(at))),
+        b'n' => None,
+        _ => wrong(place),
+    })
+}
+
+fn host(raw: &str, place: &str) -> Result<Slot<Option<String>>, serde_json::Error> {
+    match raw.as_bytes()[0] {
+        b'{' => {
+            let mut host = None;
+            for (key, raw) in serde_json::from_str::<Members>(raw)?.0 {
+                if key == "hostname" {
+                    host = text(raw.get(), &format!("{place}.hostname"))?;
+                }
+            }
+            Ok(Some(host.transpose()))
+        }
+        b'n' => Ok(None),
+        _ => Ok(wrong(place)),
+    }
+}
+
+type Entries = Vec<(String, Slot<f64>)>;
+
+fn metrics(raw: &str, place: &str) -> Result<Slot<Entries>, serde_json::Error> {
+    match raw.as_bytes()[0] {
+        b'{' => {
+            let mut entries = Entries::new();
+            for (key, raw) in serde_json::from_str::<Members>(raw)?.0 {
+                let name: String = key.chars().take(40).collect();
+                let name = format!("{place}.{name}");
+                let value = match number(raw.get(), &name) {
+                    None => wrong(name),
+                    some => some,
+                };
+                match entries.iter_mut().find(|entry| entry.0 == key) {
+                    Some(entry) => entry.1 = value,
+                    None => entries.push((key, value)),
+                }
+            }
+            Ok(Some(Ok(entries)))
+        }
+        b'n' => Ok(None),
+        _ => Ok(wrong(place)),
+    }
+}
+
+/// Reads one value the slow way; an error is one of syntax.
+fn reference(raw: &str) -> Result<Answer, serde_json::Error> {
+    if raw.as_bytes()[0] != b'{' {
+        return Ok(Err((Reason::WrongType, String::new())));
+    }
+    let (mut agent_id, mut task_id) = (None, None);
+    let (mut recorded_at, mut timestamp) = (None, None);
+    let mut kpis: [Slot<f64>; 5] = Default::default();
+    let (mut custom, mut named) = (None, None);
+    let (mut context, mut metadata) = (None, None);
+    for (key, raw) in serde_json::from_str::<Members>(raw)?.0 {
+        let raw = raw.get();
+        match key.as_str() {
+            "agent_id" => agent_id = text(raw, "agent_id")?,
+            "task_id" => task_id = text(raw, "task_id")?,
+            "recorded_at" => recorded_at = time(raw, "recorded_at")?,
+            "timestamp" => timestamp = time(raw, "timestamp")?,
+            "custom_metrics" => custom = metrics(raw, "custom_metrics")?,
+            "metrics" => named = metrics(raw, "metrics")?,
+            "execution_context" => context = host(raw, "execution_context")?,
+            "metadata" => metadata = host(raw, "metadata")?,
+            other => {
+                if let Some(kpi) = Kpi::from_name(other) {
+                    kpis[kpi as usize] = number(raw, other);
+                }
+            }
+        }
+    }
+    let shape_a = recorded_at.is_some() || kpis.iter().any(Option::is_some);
+    let batch = named.is_some() || (timestamp.is_some() && !shape_a);
+    Ok((|| {
+        let required = |place: &str| (Reason::MissingField, place.to_owned());
+        let agent_id = agent_id.ok_or_else(|| required("agent_id"))??;
+        let task_id = task_id.ok_or_else(|| required("task_id"))??;
+        let mut values = Vec::new();
+        let mut push_all = |entries: Entries, first_wrong_type: bool| {
+            // A wrong type is found before a number that is too large.
+            for reason in [Reason::WrongType, Reason::NotFinite] {
+                let fault = entries.iter().find_map(|(_, slot)| match slot {
+                    Some(Err(fault)) if fault.0 == reason => Some(fault.clone()),
+                    _ => None,
+                });
+                if let Some(fault) = fault {
+                    return Err(fault);
+                }
+            }
+            for (name, slot) in entries {
+                let own = Kpi::from_name(&name).is_some_and(|kpi| kpis[kpi as usize].is_some());
+                if let Some(Ok(value)) = slot
+                    && !(own && first_wrong_type)
+                {
+                    values.push((name, value.to_bits()));
+                }
+            }
+            Ok(())
+        };
+        if batch {
+            let recorded_at = timestamp.ok_or_else(|| required("timestamp"))??;
+            push_all(named.ok_or_else(|| required("metrics"))??, false)?;
+            return Ok(Read {
+                shape: Shape::Batch,
+                agent_id,
+                task_id,
+                recorded_at,
+                hostname: metadata.transpose()?.flatten(),
+                values,
+            });
+        }
+        let recorded_at = recorded_at.ok_or_else(|| required("recorded_at"))??;
+        let mut own = Vec::new();
+        for kpi in Kpi::ALL {
+            match kpis[kpi as usize].clone() {
+                Some(value) => own.push((kpi.name().to_owned(), value?.to_bits())),
+                None if kpi.required() => return Err(required(kpi.name())),
+                None => {}
+            }
+        }
+        if let Some(custom) = custom {
+            push_all(custom?, true)?;
+        }
+        own.append(&mut values);
+        Ok(Read {
+            shape: Shape::Task,
+            agent_id,
+            task_id,
+            recorded_at,
+            hostname: context.transpose()?.flatten(),
+            values: own,
+        })
+    })())
+}
+
+/// Reads a body the slow way; `None` when it can't be read as a whole.
+fn reference_json(body: &[u8]) -> Option<Vec<Answer>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let value: &RawValue = serde_json::from_str(text).ok()?;
+    match value.get().as_bytes()[0] {
+        b'{' => Some(vec![reference(value.get()).ok()?]),
+        b'[' => {
+            let elements: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
+            let read = |element: &&RawValue| reference(element.get()).ok();
+            elements.iter().map(read).collect()
+        }
+        _ => None,
+    }
+}
+
+fn reference_ndjson(body: &[u8]) -> Vec<Answer> {
+    let lines = body
+        .split(|&b| b == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty());
+    let malformed = || Err((Reason::Malformed, String::new()));
+    let read = |line: &[u8]| {
+        let text = std::str::from_utf8(line).ok()?;
+        let value: &RawValue = serde_json::from_str(text).ok()?;
+        reference(value.get()).ok()
+    };
+    lines
+        .map(|line| read(line).unwrap_or_else(malformed))
+        .collect()
+}
+
+fn decoded(body: &[u8], format: BodyFormat) -> Result<Vec<Answer>, BodyError> {
+    let mut answers = Vec::new();
+    decode_reports(body, format, &LIMITS, &mut |i, report, _| {
+        assert_eq!(i, answers.len());
+        answers.push(match report {
+            Ok(report) => Ok(Read::from(report)),
+            Err(rejection) => Err((rejection.reason, rejection.field)),
+        });
+    })
+    .map(|_| answers)
+}
+
+fn check(body: &[u8]) -> Result<(), TestCaseError> {
+    let shown = String::from_utf8_lossy(body);
+    let answers = decoded(body, BodyFormat::Json);
+    let expected = reference_json(body);
+    prop_assert_eq!(
+        answers.as_ref().ok(),
+        expected.as_ref(),
+        "{}: {:?}",
+        shown,
+        answers
+    );
+    let answers = decoded(body, BodyFormat::Ndjson);
+    let expected = reference_ndjson(body);
+    if expected.is_empty() {
+        prop_assert_eq!(answers, Err(BodyError::Empty), "{}", shown);
+    } else {
+        prop_assert_eq!(answers, Ok(expected), "{}", shown);
+    }
+    Ok(())
+}
+
+/// White space between tokens, mostly none.
+fn space() -> impl Strategy<Value = &'static str> {
+    prop_oneof![8 => Just(""), 2 => Just(" "), 1 => Just("\n"), 1 => Just("\t\r ")]
+}
+
+fn any_number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => (0_u32..2_000_000).prop_map(|n| format!("{}", f64::from(n) / 1000.0)),
+        2 => any::<f64>().prop_filter("finite", |x| x.is_finite()).prop_map(|x| format!("{x:e}")),
+        2 => "-?(0|[1-9][0-9]{0,21})(\\.[0-9]{1,21})?([eE][+-]?[0-9]{1,3})?",
+        1 => Just("1e999".to_owned()),
+        1 => Just("-0".to_owned()),
+    ]
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-z0-9-]{0,40}".prop_map(|s| format!("\"{s}\"")),
+        2 => any::<String>().prop_map(|s| serde_json::to_string(&s).expect("text")),
+        1 => "([a-z é😀]|\\\\[\"\\\\/bfnrtu]|\\\\u[0-9a-fA-F]{4}|\\\\ud83d\\\\ude00){0,9}".prop_map(|s| format!("\"{s}\"")),
+    ]
+}
+
+fn any_value() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        any_number(),
+        any_text(),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("false".to_owned()),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            (prop::collection::vec(inner.clone(), 0..4), space())
+                .prop_map(|(all, s)| format!("[{s}{}{s}]", all.join(&format!("{s},{s}")))),
+            (prop::collection::vec((any_text(), inner), 0..4), space()).prop_map(|(all, s)| {
+                let all: Vec<_> = all.iter().map(|(k, v)| format!("{k}{s}:{s}{v}")).collect();
+                format!("{{{s}{}{s}}}", all.join(&format!("{s},{s}")))
+            }),
+        ]
+    })
+}
+
+fn any_time() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("\"2026-11-23T12:18:18.123456789Z\"".to_owned()),
+        Just("\"2026-11-23 12:18:18+02:00\"".to_owned()),
+        any::<i64>().prop_map(|n| format!("\"{}\"", Timestamp::from_nanos(n))),
+        any::<i64>().prop_map(|n| n.to_string()),
+        (0_u64..3_000_000_000).prop_map(|n| n.to_string()),
+        (0_u64..3_000_000_000, 0_u32..1000).prop_map(|(s, ms)| format!("{s}.{ms:03}")),
+        (0_u64..10_000_000_000, any::<u32>())
+            .prop_map(|(s, n)| format!("{{\"secs_since_epoch\":{s},\"nanos_since_epoch\":{n}}}")),
+        (any_value(), any_value(), any_value()).prop_map(|(a, b, c)| format!(
+            "{{\"nanos_since_epoch\":{a},\"x\":{b},\"secs_since_epoch\":{c},\"secs_since_epoch\":5}}"
+        )),
+    ]
+}
+
+fn metric_map() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        3 => "[a-c]{1,2}".prop_map(|s| format!("\"{s}\"")),
+        1 => Just("\"accuracy\"".to_owned()),
+        1 => Just("\"network_bytes\"".to_owned()),
+        1 => any_text(),
+    ];
+    let value = prop_oneof![12 => any_number(), 1 => any_value()];
+    (prop::collection::vec((name, value), 0..24), space()).prop_map(|(all, s)| {
+        let all: Vec<_> = all.iter().map(|(k, v)| format!("{k}:{s}{v}")).collect();
+        format!("{{{s}{}{s}}}", all.join(","))
+    })
+}
+
+fn host_object() -> impl Strategy<Value = String> {
+    (
+        any_text(),
+        any_value(),
+        prop_oneof![4 => any_text(), 1 => any_value()],
+    )
+        .prop_map(|(key, value, host)| format!("{{{key}:{value},\"hostname\":{host}}}"))
+}
+
+/// A key and a value that mostly fits it.
+fn member() -> impl Strategy<Value = (String, String)> {
+    let with = |key: &'static str, value: BoxedStrategy<String>| {
+        (
+            Just(key.to_owned()),
+            prop_oneof![9 => value, 1 => any_value()],
+        )
+            .boxed()
+    };
+    prop_oneof![
+        with("\"agent_id\"", any_text().boxed()),
+        with("\"task_id\"", any_text().boxed()),
+        with("\"recorded_at\"", any_time().boxed()),
+        with("\"timestamp\"", any_time().boxed()),
+        with("\"latency_ms\"", any_number().boxed()),
+        with("\"accuracy\"", any_number().boxed()),
+        with("\"cpu_us\\u0061ge\"", any_number().boxed()),
+        with("\"memory_mb\"", any_number().boxed()),
+        with("\"network_bytes\"", any_number().boxed()),
+        with("\"custom_metrics\"", metric_map().boxed()),
+        with("\"metrics\"", metric_map().boxed()),
+        with("\"execution_context\"", host_object().boxed()),
+        with("\"metadata\"", host_object().boxed()),
+        (any_text(), any_value()),
+    ]
+}
+
+/// An object that is near to a report: the required members of one shape or none, and random ones, in any order.
+fn near_report() -> impl Strategy<Value = String> {
+    let a = [
+        ("\"agent_id\"", "\"agent_17\""),
+        ("\"task_id\"", "\"8c6f2f0e-8a9a-4f57-9e10-2d3c4b5a6978\""),
+        ("\"latency_ms\"", "45.25"),
+        ("\"accuracy\"", "0.9731"),
+        ("\"cpu_usage\"", "0.4375"),
+        ("\"memory_mb\"", "512"),
+        ("\"recorded_at\"", "\"2026-11-23T12:18:18Z\""),
+    ];
+    let b = [
+        ("\"agent_id\"", "\"agent_17\""),
+        ("\"task_id\"", "\"t\""),
+        ("\"timestamp\"", "1795436298"),
+        ("\"metrics\"", "{\"x\":1.5}"),
+    ];
+    let owned = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter()
+            .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
+    };
+    let base = prop_oneof![4 => Just(owned(&a)), 3 => Just(owned(&b)), 1 => Just(Vec::new())];
+    (base, prop::collection::vec(member(), 0..6), space())
+        .prop_flat_map(|(mut members, more, s)| {
+            members.extend(more);
+            (Just(members).prop_shuffle(), Just(s))
+        })
+        .prop_map(|(members, s)| {
+            let all: Vec<_> = members
+                .iter()
+                .map(|(k, v)| format!("{k}{s}:{s}{v}"))
+                .collect();
+            format!("{{{s}{}{s}}}", all.join(&format!("{s},{s}")))
+        })
+}
+
+/// A few damaged places: where (as a fraction of the length), and what is done there.
+fn damages() -> impl Strategy<Value = Vec<(f64, u8, Vec<u8>)>> {
+    let bytes = prop_oneof![
+        prop::collection::vec(
+            prop::sample::select(b"{}[]\",:\\0-.eE1nutf \n\x00\x1f\x7f\xc3\xa9".to_vec()),
+            0..3
+        ),
+        prop::collection::vec(any::<u8>(), 0..3),
+    ];
+    prop::collection::vec((0.0..1.0, 0_u8..4, bytes), 1..4)
+}
+
+fn damage(mut body: Vec<u8>, damages: &[(f64, u8, Vec<u8>)]) -> Vec<u8> {
+    for (place, kind, bytes) in damages {
+        let at = (place * body.len() as f64) as usize;
+        match kind {
+            0 => drop(body.splice(at..at, bytes.iter().copied())),
+            1 => drop(body.splice(
+                at..(at + bytes.len()).min(body.len()),
+                bytes.iter().copied(),
+            )),
+            2 => drop(body.drain(at..(at + bytes.len() + 1).min(body.len()))),
+            _ => body.truncate(at),
+        }
+    }
+    body
+}
+
+fn config() -> ProptestConfig {
+    let cases = std::env::var("LAYER5_DECODE_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases.unwrap_or(1500))
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn on_sound_json(reports in prop::collection::vec(prop_oneof![9 => near_report(), 1 => any_value()], 0..4), s in space()) {
+        check(format!("{s}[{s}{}{s}]{s}", reports.join(",")).as_bytes())?;
+        check(reports.join("\n").as_bytes())?;
+    }
+
+    #[test]
+    fn on_one_report(report in near_report()) {
+        check(report.as_bytes())?;
+    }
+
+    #[test]
+    fn on_damaged_bytes(reports in prop::collection::vec(near_report(), 1..4), damages in damages()) {
+        check(&damage(format!("[{}]", reports.join(",")).into_bytes(), &damages))?;
+        check(&damage(reports.join("\n").into_bytes(), &damages))?;
+    }
+
+    #[test]
+    fn on_any_bytes(body in any::<Vec<u8>>()) {
+        check(&body)?;
+        let _ = decoded(&body, BodyFormat::Bincode);
+    }
+
+    #[test]
+    fn on_any_mixture_of_tokens(body in "([\\[\\]{}:,\"0-9eE.+-]|null|true|\"agent_id\":|\"metrics\":\\{| |\\n){0,24}") {
+        check(body.as_bytes())?;
+    }
+}
