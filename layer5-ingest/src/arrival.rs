@@ -66,3 +66,64 @@ pub fn close_request(arrivals: &mut [Arrival]) {
         last.last_of_request = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use layer5_core::{Kpi, MetricName, Quality, SeriesId, Shape, Timestamp, Value};
+
+    use super::*;
+
+    #[test]
+    fn one_arrival_per_value_and_the_ends_are_marked() {
+        let at = Timestamp::from_nanos(5);
+        let value = |metric, value| Value { metric, value };
+        let report = |task: &'static str| Report {
+            agent_id: "a".into(),
+            task_id: task.into(),
+            recorded_at: at,
+            shape: Shape::Batch,
+            hostname: None,
+            values: vec![
+                value(MetricName::Known(Kpi::Accuracy), 97.0),
+                value(MetricName::from("x"), -1.0),
+            ],
+        };
+        let resolved = Resolved {
+            agent: AgentId(3),
+            series: vec![(MetricId(1), SeriesId(8)), (MetricId(5), SeriesId(9))],
+            host_changed: false,
+        };
+        let mut out = Vec::new();
+        arrivals(&report("t1"), &resolved, 42, &mut out);
+        arrivals(&report("t2"), &resolved, 42, &mut out);
+        close_request(&mut out);
+        let ends: Vec<_> = out
+            .iter()
+            .map(|a| (a.last_of_report, a.last_of_request))
+            .collect();
+        assert_eq!(
+            ends,
+            [(false, false), (true, false), (false, false), (true, true)]
+        );
+        let expected = Arrival {
+            report: report_key(AgentId(3), "t1", at),
+            sample: Sample {
+                at,
+                value: 97.0,
+                series: SeriesId(8),
+                quality: Quality::Suspect,
+            },
+            agent: AgentId(3),
+            metric: MetricId(1),
+            request: 42,
+            last_of_report: false,
+            last_of_request: false,
+        };
+        assert_eq!(out[0], expected);
+        assert_eq!(
+            (out[1].sample.series, out[1].sample.quality),
+            (SeriesId(9), Quality::Good)
+        );
+        assert_ne!(out[0].report, out[2].report);
+    }
+}

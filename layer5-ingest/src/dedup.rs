@@ -187,19 +187,21 @@ impl DedupWindow {
             return;
         };
         let age = now.nanos().saturating_sub(since.nanos());
-        if age >= self.window_nanos {
-            self.change_generation(now);
-            if age >= self.window_nanos.saturating_mul(2) {
-                self.old.entries.clear();
-            }
+        if age >= self.window_nanos.saturating_mul(2) {
+            self.young.entries.clear();
+            self.old.entries.clear();
+            self.young.since = Some(now);
+        } else if age >= self.window_nanos {
+            // Counted from the plan, not from now: a pause must not make keys live longer.
+            self.change_generation(Timestamp::from_nanos(since.nanos() + self.window_nanos));
         }
     }
 
     /// The younger becomes the older; the older's memory is used again.
-    fn change_generation(&mut self, now: Timestamp) {
+    fn change_generation(&mut self, since: Timestamp) {
         std::mem::swap(&mut self.young, &mut self.old);
         self.young.entries.clear();
-        self.young.since = Some(now);
+        self.young.since = Some(since);
     }
 }
 
@@ -224,4 +226,164 @@ fn entry_of(key: ReportKey, metric: MetricId) -> (ReportKey, u64) {
 fn table_hash(key: ReportKey, seed: u64) -> u64 {
     let product = u128::from(key.lo ^ seed) * u128::from(key.hi ^ seed.rotate_left(32) | 1);
     (product >> 64) as u64 ^ product as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: f64 = 600.0;
+
+    fn at(seconds: f64) -> Timestamp {
+        Timestamp::EPOCH.plus_seconds(seconds)
+    }
+
+    fn key(n: u64) -> ReportKey {
+        report_key(AgentId(7), &n.to_string(), at(0.0))
+    }
+
+    #[test]
+    fn a_key_is_the_same_for_ever() {
+        let t = Timestamp::from_nanos(1_795_436_298_000_000_000);
+        let task = "8c6f2f0e-8a9a-4f57-9e10-2d3c4b5a6978";
+        let got = report_key(AgentId(17), task, t);
+        assert_eq!(
+            got.to_u128(),
+            161_491_105_343_300_819_409_532_537_210_512_679_316
+        );
+        assert_eq!(ReportKey::from_u128(got.to_u128()), got);
+    }
+
+    #[test]
+    fn every_part_of_the_key_counts() {
+        let base = report_key(AgentId(1), "ab", at(1.0));
+        for other in [
+            report_key(AgentId(2), "ab", at(1.0)),
+            report_key(AgentId(1), "ac", at(1.0)),
+            report_key(AgentId(1), "ab\0", at(1.0)),
+            report_key(AgentId(1), "ab", at(2.0)),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn metrics_of_a_report_are_told_apart() {
+        let mut window = DedupWindow::new(WINDOW, 1000, 1);
+        for metric in [0, 1, 63, 64, 65, 127, 128, 9999, u32::MAX] {
+            let metric = MetricId(metric);
+            assert_eq!(window.admit(key(1), metric, at(0.0)), Admission::New);
+            assert_eq!(window.admit(key(1), metric, at(1.0)), Admission::Duplicate);
+            assert_eq!(window.admit(key(2), metric, at(1.0)), Admission::New);
+        }
+        // Blocks 0, 1, 2, 156 and the last, of two reports.
+        assert_eq!(window.len(), 10);
+    }
+
+    #[test]
+    fn nothing_is_forgotten_within_the_window_and_everything_after_two() {
+        let mut window = DedupWindow::new(WINDOW, 1000, 1);
+        window.admit(key(1), MetricId(0), at(0.0));
+        window.admit(key(2), MetricId(0), at(599.0));
+        for seconds in [600.0, 900.0, 1198.9] {
+            window.admit(key(3), MetricId(0), at(seconds));
+            let again = window.admit(key(2), MetricId(0), at(seconds));
+            assert_eq!(again, Admission::Duplicate, "{seconds}");
+        }
+        assert_eq!(
+            window.admit(key(1), MetricId(0), at(1200.0)),
+            Admission::New
+        );
+        assert_eq!(
+            window.admit(key(2), MetricId(0), at(9999.0)),
+            Admission::New
+        );
+        assert_eq!(window.len(), 1);
+    }
+
+    #[test]
+    fn a_new_metric_of_an_old_report_is_remembered_for_a_window() {
+        let mut window = DedupWindow::new(WINDOW, 1000, 1);
+        window.admit(key(1), MetricId(0), at(0.0));
+        assert_eq!(window.admit(key(1), MetricId(1), at(700.0)), Admission::New);
+        assert_eq!(
+            window.admit(key(1), MetricId(1), at(1299.0)),
+            Admission::Duplicate
+        );
+        assert_eq!(
+            window.admit(key(1), MetricId(0), at(1299.0)),
+            Admission::New
+        );
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_forgets_nothing() {
+        let mut window = DedupWindow::new(WINDOW, 1000, 1);
+        window.admit(key(1), MetricId(0), at(5000.0));
+        let again = window.admit(key(1), MetricId(0), at(-5000.0));
+        assert_eq!(again, Admission::Duplicate);
+    }
+
+    #[test]
+    fn a_full_window_forgets_the_oldest_and_counts_it() {
+        let mut window = DedupWindow::new(WINDOW, 10, 1);
+        for n in 0..10 {
+            window.admit(key(n), MetricId(0), at(0.0));
+        }
+        assert_eq!((window.len(), window.forgotten_early()), (10, 0));
+        window.admit(key(10), MetricId(0), at(0.0));
+        assert_eq!((window.len(), window.forgotten_early()), (6, 5));
+        assert_eq!(
+            window.admit(key(9), MetricId(0), at(0.0)),
+            Admission::Duplicate
+        );
+        assert_eq!(window.admit(key(0), MetricId(0), at(0.0)), Admission::New);
+    }
+
+    #[test]
+    fn a_full_window_takes_29_bytes_an_entry() {
+        // 7/8 of 2^15 places are what one generation can hold before its table grows again.
+        let entries_max = 2 * ((1 << 15) / 8 * 7);
+        let mut window = DedupWindow::new(WINDOW, entries_max, 1);
+        for n in 0..entries_max as u64 {
+            window.admit(key(n), MetricId(0), at(0.0));
+        }
+        assert_eq!(window.len(), entries_max);
+        let bytes = window.young.entries.allocation_size() + window.old.entries.allocation_size();
+        assert!(
+            bytes <= 29 * entries_max,
+            "{}",
+            bytes as f64 / entries_max as f64
+        );
+    }
+
+    proptest! {
+        /// Against a map of when each was first seen: new exactly when it was not seen, or forgotten; forgotten only
+        /// after a window, and surely after two.
+        #[test]
+        fn as_a_map_of_times_says(steps in prop::collection::vec((0_u64..2, prop::sample::select(vec![0_u32, 1, 64]), 0.0..700.0_f64), 1..100)) {
+            let mut window = DedupWindow::new(WINDOW, 10_000, 3);
+            let mut admitted_at: HashMap<(u64, u32), f64> = HashMap::new();
+            let mut now = 0.0;
+            for (n, metric, pause) in steps {
+                now += pause;
+                let answer = window.admit(key(n), MetricId(metric), at(now));
+                let age = admitted_at.get(&(n, metric)).map_or(f64::INFINITY, |then| now - then);
+                if age < WINDOW {
+                    prop_assert_eq!(answer, Admission::Duplicate);
+                }
+                if age >= 2.0 * WINDOW {
+                    prop_assert_eq!(answer, Admission::New);
+                }
+                if answer == Admission::New {
+                    admitted_at.insert((n, metric), now);
+                }
+            }
+            prop_assert_eq!(window.forgotten_early(), 0);
+        }
+    }
 }
