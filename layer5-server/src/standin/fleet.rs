@@ -110,7 +110,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::standin::{clock::FleetClock, misbehaviour::Misbehaviour, truth::Truth};
+    use crate::standin::{
+        clock::FleetClock, misbehaviour::Misbehaviour, sender::loopback_client, truth::Truth,
+    };
 
     /// A receiver that knows just enough of the contract: lines it has seen are duplicates, mistakes are recognised
     /// by the number in their task id, and every fifth post is refused.
@@ -185,7 +187,7 @@ mod tests {
         let layer7 = Layer7::start(Misbehaviour::default(), 7)
             .await
             .expect("a port");
-        let client = reqwest::Client::new();
+        let client = loopback_client();
         let feedback = layer7.feedback(client.clone(), &api);
         let sender = Arc::new(Sender::new(client, &api));
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -335,6 +335,7 @@ async fn tell_one(outcome: &Outcome, client: &reqwest::Client, url: &str) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standin::sender::loopback_client;
 
     fn advice(number: u128, second: i64) -> Recommendation {
         Recommendation {
@@ -349,7 +350,7 @@ mod tests {
     }
 
     async fn send(layer7: &Layer7, advice: &Recommendation, key: &str) -> Option<StatusCode> {
-        let request = reqwest::Client::new()
+        let request = loopback_client()
             .post(format!("{}/optimization", layer7.url()))
             .header("Idempotency-Key", key)
             .json(advice);
@@ -433,7 +434,7 @@ mod tests {
         let router = Router::new().route("/feedback", post(handler));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let layer7 = started(Misbehaviour::default()).await;
-        let feedback = layer7.feedback(reqwest::Client::new(), &api);
+        let feedback = layer7.feedback(loopback_client(), &api);
         for number in 0..2 {
             feedback.report(Outcome {
                 agent_id: "agent_001".into(),

@@ -159,11 +159,12 @@ fn read(body: &[u8]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standin::sender::loopback_client;
 
     #[tokio::test]
     async fn advice_is_taken_by_the_contract() {
         let layer8 = Layer8::start().await.expect("a free port");
-        let client = reqwest::Client::new();
+        let client = loopback_client();
         let mut advice = json!({
             "agent_id": "agent_001", "cpu_allocation": 2.0, "memory_allocation": 512.0,
             "gpu_allocation": null, "reasoning": "cpu is at 93 %", "timestamp": "2026-11-23T12:00:00Z",

@@ -82,18 +82,13 @@ fn share(right: usize, wrong: usize) -> Option<f64> {
     (right + wrong > 0).then(|| right as f64 / (right + wrong) as f64)
 }
 
-/// Scores `findings` of a run of which `steps` steps were sent.
+/// Scores `findings` of a run of which the first `steps` steps were sent.
 ///
 /// # Cost
 /// O(findings * (incidents + changes)).
 #[must_use]
 pub fn score(world: &World, changes: &[Change], findings: &[PatternEvent], steps: usize) -> Score {
-    let incidents: Vec<&Incident> = world
-        .truth()
-        .incidents()
-        .iter()
-        .filter(|incident| incident.start < steps)
-        .collect();
+    let incidents = world.truth().incidents();
     let mut first_found: Vec<Option<f64>> = vec![None; incidents.len()];
     let mut score = Score::default();
     for event in findings {
@@ -128,15 +123,18 @@ pub fn score(world: &World, changes: &[Change], findings: &[PatternEvent], steps
             }
         }
     }
+    // A run that was cut short owes only what it had the time to find.
+    let owed: Vec<(&Incident, Option<f64>)> = incidents
+        .iter()
+        .zip(first_found)
+        .filter(|(incident, _)| incident.kind == Kind::BadAgent || incident.end + GRACE <= steps)
+        .collect();
     score.kinds = Kind::ALL
         .into_iter()
-        .filter_map(|kind| kind_score(kind, &incidents, &first_found))
+        .filter_map(|kind| kind_score(kind, &owed))
         .collect();
-    let missed = incidents.iter().zip(&first_found);
-    score.missed = missed
-        .filter(|(_, first)| first.is_none())
-        .map(|(incident, _)| (*incident).clone())
-        .collect();
+    let missed = owed.iter().filter(|(_, first)| first.is_none());
+    score.missed = missed.map(|(incident, _)| (*incident).clone()).collect();
     score
 }
 
@@ -173,8 +171,8 @@ fn within(at: f64, start: usize, end: usize) -> bool {
     at >= start as f64 && at <= (end + GRACE) as f64
 }
 
-fn kind_score(kind: Kind, incidents: &[&Incident], found: &[Option<f64>]) -> Option<KindScore> {
-    let of_kind = || incidents.iter().zip(found).filter(|(i, _)| i.kind == kind);
+fn kind_score(kind: Kind, owed: &[(&Incident, Option<f64>)]) -> Option<KindScore> {
+    let of_kind = || owed.iter().filter(|(incident, _)| incident.kind == kind);
     let planted = of_kind().count();
     let mut delays: Vec<f64> = of_kind().filter_map(|(_, delay)| *delay).collect();
     delays.sort_by(f64::total_cmp);
@@ -323,11 +321,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_was_not_planted() {
+    fn a_run_cut_short_owes_what_it_had_the_time_to_find() {
         let world = world();
-        let score = score(&world, &[], &[], 0);
-        assert!(score.kinds.iter().all(|row| row.kind == Kind::BadAgent) || score.kinds.is_empty());
-        assert_eq!(score.precision(), None);
+        let shift = first(&world, Kind::LevelShift);
+        let owed = |steps: usize| {
+            let missed = score(&world, &[], &[], steps).missed;
+            missed.contains(&shift)
+        };
+        assert!(owed(shift.end + GRACE));
+        assert!(!owed(shift.end + GRACE - 1));
+        assert_eq!(score(&world, &[], &[], 0).precision(), None);
     }
 
     #[test]

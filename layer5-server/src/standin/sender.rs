@@ -16,6 +16,8 @@ use super::{report::Mistake, world::Post};
 
 /// How long one post is tried.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
 /// The wait after a refusal without a `Retry-After`, and after a broken connection.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Breaches kept word for word; further ones are counted.
@@ -178,6 +180,20 @@ fn breaches(post: &Post, answer: &Answer, ambiguous: bool) -> Vec<String> {
         found.push(format!("rejected {rejected:?}, expected {planted:?}"));
     }
     found
+}
+
+/// A client for neighbours on loopback: straight to them, whatever proxy the environment names, and never waiting for
+/// ever.
+///
+/// # Panics
+/// Never: only TLS and name resolution can be refused, and neither is used.
+#[must_use]
+pub fn loopback_client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(ATTEMPT)
+        .build()
+        .expect("nothing in these options can be refused")
 }
 
 /// A connection to the service.
@@ -398,7 +414,7 @@ mod tests {
         let api = format!("http://{}", listener.local_addr().expect("bound"));
         let router = Router::new().route("/kpi", post(handler));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let sender = Sender::new(reqwest::Client::new(), &api);
+        let sender = Sender::new(loopback_client(), &api);
         let delivery = sender.deliver(Bytes::from_static(b"line\n")).await;
         assert_eq!(delivery.answer.expect("answered").accepted, 1);
         assert_eq!((delivery.refusals, delivery.broken), (2, 0));

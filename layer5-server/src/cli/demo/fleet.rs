@@ -29,7 +29,7 @@ use crate::standin::{
     layer7::Layer7,
     layer8::Layer8,
     score::{Score, score},
-    sender::{Ledger, Sender},
+    sender::{Ledger, Sender, loopback_client},
     truth::Truth,
     world::World,
 };
@@ -68,7 +68,7 @@ pub(super) async fn run(
     service: &Service,
 ) -> Result<FleetResults, String> {
     let started = Instant::now();
-    let client = reqwest::Client::new();
+    let client = loopback_client();
     let api = service.api_url();
     let view = ServiceView::new(client.clone(), &api);
     let truth = Truth::draw(plan.seed, plan.agents, plan.clock.steps());

@@ -20,7 +20,7 @@ use crate::{
     clock::now,
     standin::{
         host::HostSampler,
-        sender::{Ledger, Sender},
+        sender::{Ledger, Sender, loopback_client},
     },
 };
 
@@ -43,7 +43,7 @@ pub(super) async fn run(
 ) -> Result<HostResults, String> {
     let started = Instant::now();
     let mut host = HostSampler::new(processes_max).map_err(|error| error.to_string())?;
-    let client = reqwest::Client::new();
+    let client = loopback_client();
     let view = ServiceView::new(client.clone(), &service.api_url());
     let sender = Sender::new(client, &service.api_url());
     let mut ledger = Ledger::default();

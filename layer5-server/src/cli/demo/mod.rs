@@ -150,9 +150,9 @@ struct Stage {
 async fn demo(args: &DemoArgs) -> Result<Ended, String> {
     let stage = set_up(args).await?;
     let ended = tokio::select! {
-        failure = play(args, &stage) => match failure? {
-            None => Ended::Well,
-            Some(reason) => Ended::Badly(reason),
+        failure = play(args, &stage) => match failure {
+            Ok(None) => Ended::Well,
+            Ok(Some(reason)) | Err(reason) => Ended::Badly(reason),
         },
         _ = tokio::signal::ctrl_c() => Ended::Interrupted,
     };

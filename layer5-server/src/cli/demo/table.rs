@@ -4,19 +4,30 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::{
     progress::grouped,
     results::{Addresses, FleetResults, HostResults, IngestMs, Reports},
 };
 
+/// Columns of names and of values, with a blank on both sides of the text.
+const SECTION_WIDTHS: [u16; 2] = [47, 44];
+
 /// The fleet's tables.
 pub(super) fn fleet(results: &FleetResults) -> String {
     let mut text = format!(
-        "Layer5 demo: {} agents, {:.1} simulated days in {:.0} s, seed {}\n\n",
+        "Layer5 demo: {} agents, {:.1} simulated days in {:.0} s, seed {}\n",
         results.agents, results.simulated_days, results.wall_seconds, results.seed
     );
+    if results.steps < results.steps_planned {
+        let (sent, planned) = (results.steps, results.steps_planned);
+        let _ = writeln!(
+            text,
+            "Time ran out after {sent} of {planned} steps: fewer --agents fit this machine"
+        );
+    }
+    text.push('\n');
     section(
         &mut text,
         "Reports",
@@ -203,18 +214,21 @@ fn incidents(text: &mut String, results: &FleetResults) {
     );
 }
 
+/// Names and values; every section has the same widths, so that they stand below one another.
 fn section(text: &mut String, title: &str, rows: &[(&str, String)]) {
     let mut table = plain(&[title, ""]);
+    table.set_constraints(SECTION_WIDTHS.map(|w| ColumnConstraint::Absolute(Width::Fixed(w))));
     for (name, value) in rows {
         table.add_row([(*name).to_owned(), value.clone()]);
     }
     let _ = writeln!(text, "{table}\n");
 }
 
-/// A table without a frame; the first column reads from the left, the others are numbers unless there is only one.
+/// A table no wider than the terminal; the first column reads from the left, the others are numbers unless there is only one.
 fn plain(head: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(head.iter().copied());
     if head.len() > 2 {
         for column in table.column_iter_mut().skip(1) {
