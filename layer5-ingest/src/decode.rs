@@ -26,7 +26,7 @@ pub mod wire;
 use layer5_core::{Reason, Rejection, Report, codec};
 
 use report_json::Draft;
-use scan::{Fault, Scanner};
+use scan::{Broken, Fault, Scanner};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,18 +168,41 @@ fn json<'a>(
         line: line_of(body, e.valid_up_to()),
     })?;
     let mut scanner = Scanner::new(text);
+    let mut draft = Draft::new(limits);
+    json_reports(&mut scanner, &mut draft, limits, sink).map_err(|e| match e {
+        Stop::Broken => body_error(body, scanner.fault(), limits),
+        Stop::Body(e) => e,
+    })
+}
+
+/// Why reading a body ends early.
+enum Stop {
+    Broken,
+    Body(BodyError),
+}
+
+impl From<Broken> for Stop {
+    fn from(_: Broken) -> Self {
+        Self::Broken
+    }
+}
+
+fn json_reports<'a>(
+    scanner: &mut Scanner<'a>,
+    draft: &mut Draft<'a>,
+    limits: &DecodeLimits,
+    sink: &mut impl FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]),
+) -> Result<usize, Stop> {
     scanner.skip_space();
     if scanner.at_end() {
-        return Err(BodyError::Empty);
+        return Err(Stop::Body(BodyError::Empty));
     }
-    let whole = |fault: Fault| body_error(body, fault, limits);
-    let mut draft = Draft::new(limits);
     let mut n = 0;
     match scanner.peek() {
         b'{' => {
             let start = scanner.offset();
-            let result = draft.read(&mut scanner, limits).map_err(whole)?;
-            sink(0, result, &body[start..scanner.offset()]);
+            let result = draft.read(scanner, limits)?;
+            sink(0, result, scanner.since(start).as_bytes());
             n = 1;
         }
         b'[' => {
@@ -188,33 +211,31 @@ fn json<'a>(
             if !scanner.take(b']') {
                 loop {
                     if n == limits.reports_max {
-                        return Err(BodyError::TooManyReports { limit: n });
+                        return Err(Stop::Body(BodyError::TooManyReports { limit: n }));
                     }
-                    scanner.skip_space();
                     let start = scanner.offset();
-                    let result = draft.read(&mut scanner, limits).map_err(whole)?;
-                    sink(n, result, &body[start..scanner.offset()]);
+                    let result = draft.read(scanner, limits)?;
+                    sink(n, result, scanner.since(start).as_bytes());
                     n += 1;
                     scanner.skip_space();
                     if scanner.take(b',') {
+                        scanner.skip_space();
                         continue;
                     }
-                    scanner.expect(b']', "',' or ']'").map_err(whole)?;
+                    scanner.expect(b']', "',' or ']'")?;
                     break;
                 }
             }
         }
         _ => {
-            return Err(whole(scanner.fault(
-                "an object or an array of objects (NDJSON is application/x-ndjson)",
-            )));
+            let what = "an object or an array of objects (NDJSON is application/x-ndjson)";
+            return Err(scanner.broken(what).into());
         }
     }
     scanner.skip_space();
     if !scanner.at_end() {
-        return Err(whole(
-            scanner.fault("the end of the body (NDJSON is application/x-ndjson)"),
-        ));
+        let what = "the end of the body (NDJSON is application/x-ndjson)";
+        return Err(scanner.broken(what).into());
     }
     Ok(n)
 }
@@ -224,60 +245,101 @@ fn ndjson<'a>(
     limits: &DecodeLimits,
     sink: &mut impl FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]),
 ) -> Result<usize, BodyError> {
-    // Checked at once because that is faster; line by line only when some line has to be found guilty.
-    let text = std::str::from_utf8(body).ok();
     let mut draft = Draft::new(limits);
-    let (mut n, mut line_number, mut start) = (0, 0, 0);
-    while start < body.len() {
-        line_number += 1;
-        let end = memchr::memchr(b'\n', &body[start..]).map_or(body.len(), |i| start + i);
-        let raw = body[start..end].trim_ascii();
-        let range = start..end;
-        start = end + 1;
-        if raw.is_empty() {
-            continue;
-        }
-        if n == limits.reports_max {
-            return Err(BodyError::TooManyReports { limit: n });
-        }
-        let line = match text {
-            Some(text) => Ok(&text[range]),
-            None => std::str::from_utf8(&body[range]),
-        };
-        match line {
-            Err(e) => {
-                let detail = format!("line {line_number}, byte {}: not UTF-8", e.valid_up_to());
-                sink(n, Err(Rejection::new(Reason::Malformed, "", detail)), raw);
-            }
-            Ok(line) => {
-                let mut scanner = Scanner::new(line);
-                match one_report(&mut scanner, limits, &mut draft) {
-                    Ok(result) => sink(n, result, raw),
-                    Err(fault) => sink(n, Err(line_rejection(fault, line_number, limits)), raw),
+    let mut place = Place { n: 0, line: 0 };
+    match std::str::from_utf8(body) {
+        Ok(text) => lines(text, &mut draft, limits, &mut place, sink)?,
+        // Some line is guilty: one by one.
+        Err(_) => {
+            for (i, raw) in body.split(|&b| b == b'\n').enumerate() {
+                place.line = i;
+                match std::str::from_utf8(raw) {
+                    Ok(text) => lines(text, &mut draft, limits, &mut place, sink)?,
+                    Err(e) => {
+                        let detail = format!("line {}, byte {}: not UTF-8", i + 1, e.valid_up_to());
+                        let rejection = Rejection::new(Reason::Malformed, "", detail);
+                        place.admit(limits)?;
+                        sink(place.n, Err(rejection), raw.trim_ascii());
+                        place.n += 1;
+                    }
                 }
             }
         }
-        n += 1;
     }
-    if n == 0 {
+    if place.n == 0 {
         return Err(BodyError::Empty);
     }
-    Ok(n)
+    Ok(place.n)
 }
 
-/// Reads a line that is exactly one report.
-fn one_report<'a, 'd>(
-    scanner: &mut Scanner<'a>,
+/// How many reports and lines have been read.
+struct Place {
+    n: usize,
+    line: usize,
+}
+
+impl Place {
+    /// Makes sure that one more report may come.
+    fn admit(&self, limits: &DecodeLimits) -> Result<(), BodyError> {
+        if self.n < limits.reports_max {
+            return Ok(());
+        }
+        Err(BodyError::TooManyReports {
+            limit: limits.reports_max,
+        })
+    }
+}
+
+/// Reads every line of `text`. A line's end is found by reading the report, and searched for only when that fails.
+fn lines<'a>(
+    text: &'a str,
+    draft: &mut Draft<'a>,
     limits: &DecodeLimits,
+    place: &mut Place,
+    sink: &mut impl FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]),
+) -> Result<(), BodyError> {
+    let mut scanner = Scanner::within_lines(text);
+    while !scanner.at_end() {
+        place.line += 1;
+        let line_start = scanner.offset();
+        scanner.skip_space();
+        if scanner.take(b'\n') || scanner.at_end() {
+            continue;
+        }
+        place.admit(limits)?;
+        let start = scanner.offset();
+        match line(&mut scanner, draft, limits) {
+            Ok((result, end)) => sink(place.n, result, &text.as_bytes()[start..end]),
+            Err(Broken) => {
+                let mut fault = scanner.fault();
+                fault.offset -= line_start;
+                let rest = &text.as_bytes()[scanner.offset()..];
+                let left = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                scanner.advance(left);
+                let raw = scanner.since(start).trim_ascii().as_bytes();
+                sink(place.n, Err(line_rejection(fault, place.line, limits)), raw);
+                scanner.take(b'\n');
+            }
+        }
+        place.n += 1;
+    }
+    Ok(())
+}
+
+/// Reads one report that fills its line, and the line feed; returns also where the report ended.
+#[inline]
+fn line<'a, 'd>(
+    scanner: &mut Scanner<'a>,
     draft: &'d mut Draft<'a>,
-) -> Result<Result<&'d Report<'a>, Rejection>, Fault> {
-    scanner.skip_space();
+    limits: &DecodeLimits,
+) -> Result<(Result<&'d Report<'a>, Rejection>, usize), Broken> {
     let result = draft.read(scanner, limits)?;
+    let end = scanner.offset();
     scanner.skip_space();
-    if scanner.at_end() {
-        Ok(result)
+    if scanner.take(b'\n') || scanner.at_end() {
+        Ok((result, end))
     } else {
-        Err(scanner.fault("the end of the line"))
+        Err(scanner.broken("the end of the line"))
     }
 }
 
@@ -309,29 +371,26 @@ fn bincode<'a>(
 }
 
 fn body_error(body: &[u8], fault: Fault, limits: &DecodeLimits) -> BodyError {
-    match fault {
-        Fault::Expected { what, offset } => BodyError::Syntax {
-            expected: what,
+    let (offset, line) = (fault.offset, line_of(body, fault.offset));
+    match fault.expected {
+        Some(expected) => BodyError::Syntax {
+            expected,
             offset,
-            line: line_of(body, offset),
+            line,
         },
-        Fault::TooDeep { offset } => BodyError::TooDeep {
+        None => BodyError::TooDeep {
             limit: limits.depth_max,
             offset,
-            line: line_of(body, offset),
+            line,
         },
     }
 }
 
 fn line_rejection(fault: Fault, line: usize, limits: &DecodeLimits) -> Rejection {
-    let detail = match fault {
-        Fault::Expected { what, offset } => format!("line {line}, byte {offset}: expected {what}"),
-        Fault::TooDeep { offset } => {
-            format!(
-                "line {line}, byte {offset}: nested deeper than {}",
-                limits.depth_max
-            )
-        }
+    let place = format!("line {line}, byte {}", fault.offset);
+    let detail = match fault.expected {
+        Some(expected) => format!("{place}: expected {expected}"),
+        None => format!("{place}: nested deeper than {}", limits.depth_max),
     };
     Rejection::new(Reason::Malformed, "", detail)
 }

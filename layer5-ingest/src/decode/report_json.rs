@@ -13,7 +13,7 @@ use layer5_core::{Kpi, MetricName, Reason, Rejection, Report, Shape, Timestamp, 
 use std::hash::BuildHasher;
 
 use super::DecodeLimits;
-use super::scan::{Fault, Kind, Scanner};
+use super::scan::{Broken, Kind, Literal, Scanner};
 
 /// Up to so many entries a map is searched from front to back; beyond it gets a hash table.
 const LINEAR_MAX: usize = 16;
@@ -21,23 +21,115 @@ const LINEAR_MAX: usize = 16;
 /// Longest stretch of a sender's text that a rejection repeats, characters.
 const ECHO_CHARS_MAX: usize = 40;
 
-/// What was read of one field; the last one written counts.
-#[derive(Clone, Debug, Default)]
-enum Field<T> {
-    /// Not there, or `null`.
-    #[default]
-    Absent,
-    Is(T),
-    /// Another type than it must be.
-    Wrong(Kind),
+/// The fields that mean something. A number below 32, so that sets of them are words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Field {
+    LatencyMs,
+    Accuracy,
+    CpuUsage,
+    MemoryMb,
+    NetworkBytes,
+    AgentId,
+    TaskId,
+    RecordedAt,
+    Timestamp,
+    CustomMetrics,
+    Metrics,
+    ExecutionContext,
+    Metadata,
+    /// Any other key.
+    Unknown,
+    /// `execution_context.hostname`.
+    ContextHost,
+    /// `metadata.hostname`.
+    MetadataHost,
 }
 
-/// A time, or the text or form that is none.
-#[derive(Clone, Debug)]
-enum Time<'a> {
-    At(Timestamp),
-    Invalid(Cow<'a, str>),
+const N_FIELDS: usize = 16;
+
+/// The fields that are keys of a report, in the order of their numbers; the first are the catalogue's.
+const KEYS: [&str; 13] = [
+    "latency_ms",
+    "accuracy",
+    "cpu_usage",
+    "memory_mb",
+    "network_bytes",
+    "agent_id",
+    "task_id",
+    "recorded_at",
+    "timestamp",
+    "custom_metrics",
+    "metrics",
+    "execution_context",
+    "metadata",
+];
+
+const FIELDS: [Field; 13] = [
+    Field::LatencyMs,
+    Field::Accuracy,
+    Field::CpuUsage,
+    Field::MemoryMb,
+    Field::NetworkBytes,
+    Field::AgentId,
+    Field::TaskId,
+    Field::RecordedAt,
+    Field::Timestamp,
+    Field::CustomMetrics,
+    Field::Metrics,
+    Field::ExecutionContext,
+    Field::Metadata,
+];
+
+const LITERALS: [Literal; 13] = {
+    let mut all = [Literal::key(""); 13];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = Literal::key(KEYS[i]);
+        i += 1;
+    }
+    all
+};
+
+impl Field {
+    fn of_key(key: &str) -> Self {
+        KEYS.iter()
+            .position(|&known| known == key)
+            .map_or(Self::Unknown, |i| FIELDS[i])
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u8
+    }
 }
+
+/// What a report of shape A must have.
+const TASK_NEEDS: u32 = Field::LatencyMs.bit()
+    | Field::Accuracy.bit()
+    | Field::CpuUsage.bit()
+    | Field::MemoryMb.bit()
+    | Field::AgentId.bit()
+    | Field::TaskId.bit()
+    | Field::RecordedAt.bit();
+
+/// What only a report of shape A has and must have.
+const TASK_SIGNS: u32 = Field::LatencyMs.bit()
+    | Field::Accuracy.bit()
+    | Field::CpuUsage.bit()
+    | Field::MemoryMb.bit()
+    | Field::NetworkBytes.bit()
+    | Field::RecordedAt.bit();
+
+/// The fields of a report of shape A that can be at fault.
+const TASK_FIELDS: u32 = TASK_NEEDS
+    | Field::NetworkBytes.bit()
+    | Field::CustomMetrics.bit()
+    | Field::ExecutionContext.bit()
+    | Field::ContextHost.bit();
+
+/// Which shape's host name, time and map: an index into the pairs of a [`Draft`].
+const OF_TASK: usize = 0;
+const OF_BATCH: usize = 1;
 
 /// A map of metrics: `custom_metrics` of shape A or `metrics` of shape B.
 #[derive(Debug, Default)]
@@ -48,24 +140,32 @@ struct Metrics<'a> {
     wrong: Vec<(usize, Kind)>,
     /// `values` by name, kept from `LINEAR_MAX` entries on.
     index: HashTable<usize>,
-    state: Field<()>,
     too_many: bool,
+    /// A value was not finite, or of a wrong type.
+    suspect: bool,
+    /// A metric has the name of one of the catalogue.
+    catalogued: bool,
 }
 
 /// One report while it is read.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
+    /// Holds the ids as soon as they are read.
     report: Report<'a>,
-    agent_id: Field<Cow<'a, str>>,
-    task_id: Field<Cow<'a, str>>,
-    recorded_at: Field<Time<'a>>,
-    timestamp: Field<Time<'a>>,
-    kpis: [Field<f64>; Kpi::ALL.len()],
-    custom_metrics: Metrics<'a>,
-    metrics: Metrics<'a>,
-    /// The object with the host name, and the host name in it.
-    execution_context: (Field<()>, Field<Cow<'a, str>>),
-    metadata: (Field<()>, Field<Cow<'a, str>>),
+    /// The fields that were read and hold the right type.
+    seen: u32,
+    /// The fields that hold a wrong type; `found` says which.
+    wrong: u32,
+    found: [Kind; N_FIELDS],
+    /// Of the fields seen: the values.
+    kpis: [f64; Kpi::ALL.len()],
+    times: [Timestamp; 2],
+    /// The text of a time that is in none of the three forms; its field is in `seen`.
+    invalid_times: [Option<Cow<'a, str>>; 2],
+    hosts: [Cow<'a, str>; 2],
+    maps: [Metrics<'a>; 2],
+    /// Which field followed which, last time: the guess for this time, most often right.
+    next: [Field; N_FIELDS + 1],
     values_max: usize,
 }
 
@@ -80,194 +180,366 @@ impl<'a> Draft<'a> {
                 hostname: None,
                 values: Vec::with_capacity(8),
             },
-            agent_id: Field::Absent,
-            task_id: Field::Absent,
-            recorded_at: Field::Absent,
-            timestamp: Field::Absent,
-            kpis: Default::default(),
-            custom_metrics: Metrics::default(),
-            metrics: Metrics::default(),
-            execution_context: Default::default(),
-            metadata: Default::default(),
+            seen: 0,
+            wrong: 0,
+            found: [Kind::Null; N_FIELDS],
+            kpis: [0.0; Kpi::ALL.len()],
+            times: [Timestamp::EPOCH; 2],
+            invalid_times: [None, None],
+            hosts: [Cow::Borrowed(""), Cow::Borrowed("")],
+            maps: Default::default(),
+            next: [Field::Unknown; N_FIELDS + 1],
             values_max: limits.values_max,
         }
     }
 
     /// Reads the value at the scanner; a value that is sound JSON but not a report is a rejection.
+    #[inline]
     pub(super) fn read(
         &mut self,
         scanner: &mut Scanner<'a>,
         limits: &DecodeLimits,
-    ) -> Result<Result<&Report<'a>, Rejection>, Fault> {
+    ) -> Result<Result<&Report<'a>, Rejection>, Broken> {
         let depth_max = limits.depth_max.clamp(1, u64::BITS);
-        let kind = scanner.kind()?;
-        if kind != Kind::Object {
+        if scanner.peek() != b'{' {
+            let found = scanner.kind()?;
             scanner.skip_value(depth_max)?;
-            let detail = format!("expected an object, found {}", kind.with_article());
-            return Ok(Err(Rejection::new(Reason::WrongType, "", detail)));
+            return Ok(Err(wrong_type("", "an object", found)));
         }
-        self.reset();
-        each_member(scanner, |key, scanner| {
-            self.field(key, scanner, depth_max - 1)
-        })?;
+        self.report.values.clear();
+        (self.seen, self.wrong) = (0, 0);
+        self.fields(scanner, depth_max - 1)?;
         Ok(match self.finish() {
             Ok(()) => Ok(&self.report),
             Err(rejection) => Err(rejection),
         })
     }
 
-    fn reset(&mut self) {
-        self.agent_id = Field::Absent;
-        self.task_id = Field::Absent;
-        self.recorded_at = Field::Absent;
-        self.timestamp = Field::Absent;
-        self.kpis = Default::default();
-        self.custom_metrics.clear();
-        self.metrics.clear();
-        self.execution_context = Default::default();
-        self.metadata = Default::default();
-        self.report.values.clear();
+    /// Reads the members of the report, its opening bracket being next.
+    fn fields(&mut self, scanner: &mut Scanner<'a>, depth: u32) -> Result<(), Broken> {
+        scanner.advance(1);
+        scanner.skip_space();
+        if scanner.take(b'}') {
+            return Ok(());
+        }
+        let mut before = N_FIELDS;
+        loop {
+            let guess = self.next[before];
+            let guessed = LITERALS
+                .get(guess as usize)
+                .is_some_and(|literal| scanner.take_literal(literal));
+            let field = if guessed {
+                guess
+            } else {
+                let key = scanner.string()?;
+                scanner.skip_space();
+                scanner.expect(b':', "':'")?;
+                let field = Field::of_key(&key);
+                self.next[before] = field;
+                field
+            };
+            scanner.skip_space();
+            self.field(field, scanner, depth)?;
+            before = field as usize;
+            scanner.skip_space();
+            if scanner.take(b',') {
+                scanner.skip_space();
+                continue;
+            }
+            return scanner.expect(b'}', "',' or '}'");
+        }
     }
 
-    #[inline]
-    fn field(&mut self, key: &str, scanner: &mut Scanner<'a>, depth: u32) -> Result<(), Fault> {
-        match key {
-            "agent_id" => self.agent_id = text(scanner, depth)?,
-            "task_id" => self.task_id = text(scanner, depth)?,
-            "recorded_at" => self.recorded_at = time(scanner, depth)?,
-            "timestamp" => self.timestamp = time(scanner, depth)?,
-            "latency_ms" => self.kpis[Kpi::LatencyMs as usize] = number(scanner, depth)?,
-            "accuracy" => self.kpis[Kpi::Accuracy as usize] = number(scanner, depth)?,
-            "cpu_usage" => self.kpis[Kpi::CpuUsage as usize] = number(scanner, depth)?,
-            "memory_mb" => self.kpis[Kpi::MemoryMb as usize] = number(scanner, depth)?,
-            "network_bytes" => self.kpis[Kpi::NetworkBytes as usize] = number(scanner, depth)?,
-            "custom_metrics" => self.custom_metrics.read(scanner, depth, self.values_max)?,
-            "metrics" => self.metrics.read(scanner, depth, self.values_max)?,
-            "execution_context" => self.execution_context = host_object(scanner, depth)?,
-            "metadata" => self.metadata = host_object(scanner, depth)?,
-            _ => scanner.skip_value(depth)?,
+    #[inline(always)]
+    fn field(&mut self, field: Field, scanner: &mut Scanner<'a>, depth: u32) -> Result<(), Broken> {
+        match field {
+            Field::AgentId if scanner.peek() == b'"' => {
+                self.report.agent_id = scanner.string()?;
+                self.saw(field);
+            }
+            Field::TaskId if scanner.peek() == b'"' => {
+                self.report.task_id = scanner.string()?;
+                self.saw(field);
+            }
+            Field::LatencyMs
+            | Field::Accuracy
+            | Field::CpuUsage
+            | Field::MemoryMb
+            | Field::NetworkBytes
+                if matches!(scanner.peek(), b'-' | b'0'..=b'9') =>
+            {
+                self.kpis[field as usize] = scanner.number()?;
+                self.saw(field);
+            }
+            Field::RecordedAt => self.time(field, OF_TASK, scanner, depth)?,
+            Field::Timestamp => self.time(field, OF_BATCH, scanner, depth)?,
+            Field::CustomMetrics if scanner.peek() == b'{' => {
+                self.maps[OF_TASK].read(scanner, depth, self.values_max)?;
+                self.saw(field);
+            }
+            Field::Metrics if scanner.peek() == b'{' => {
+                self.maps[OF_BATCH].read(scanner, depth, self.values_max)?;
+                self.saw(field);
+            }
+            Field::ExecutionContext => self.host_object(field, OF_TASK, scanner, depth)?,
+            Field::Metadata => self.host_object(field, OF_BATCH, scanner, depth)?,
+            Field::Unknown => scanner.skip_value(depth)?,
+            _ => self.skip_wrong(field, scanner, depth)?,
         }
         Ok(())
     }
 
+    #[inline(always)]
+    fn saw(&mut self, field: Field) {
+        self.seen |= field.bit();
+        self.wrong &= !field.bit();
+    }
+
+    /// Steps over a value of a type that the field can't have; `null` makes it absent.
+    #[cold]
+    fn skip_wrong(
+        &mut self,
+        field: Field,
+        scanner: &mut Scanner<'a>,
+        depth: u32,
+    ) -> Result<(), Broken> {
+        let kind = scanner.kind()?;
+        scanner.skip_value(depth)?;
+        self.seen &= !field.bit();
+        self.wrong &= !field.bit();
+        if kind != Kind::Null {
+            self.wrong |= field.bit();
+            self.found[field as usize] = kind;
+        }
+        Ok(())
+    }
+
+    /// Reads one of the three forms of a time.
+    fn time(
+        &mut self,
+        field: Field,
+        of: usize,
+        scanner: &mut Scanner<'a>,
+        depth: u32,
+    ) -> Result<(), Broken> {
+        let (at, text) = match scanner.peek() {
+            b'"' => {
+                let text = scanner.string()?;
+                (Timestamp::parse_rfc3339(&text), text)
+            }
+            b'-' | b'0'..=b'9' => {
+                let start = scanner.offset();
+                let seconds = scanner.number()?;
+                let text = scanner.since(start);
+                (seconds_to_time(text, seconds), Cow::Borrowed(text))
+            }
+            b'{' => {
+                let start = scanner.offset();
+                let at = system_time(scanner, depth)?;
+                (at, Cow::Borrowed(scanner.since(start)))
+            }
+            _ => return self.skip_wrong(field, scanner, depth),
+        };
+        self.saw(field);
+        match at {
+            Some(at) => {
+                self.times[of] = at;
+                self.invalid_times[of] = None;
+            }
+            None => self.invalid_times[of] = Some(text),
+        }
+        Ok(())
+    }
+
+    /// Reads an object for its `hostname`.
+    fn host_object(
+        &mut self,
+        field: Field,
+        of: usize,
+        scanner: &mut Scanner<'a>,
+        depth: u32,
+    ) -> Result<(), Broken> {
+        let host = [Field::ContextHost, Field::MetadataHost][of];
+        self.seen &= !host.bit();
+        self.wrong &= !host.bit();
+        if scanner.peek() != b'{' {
+            return self.skip_wrong(field, scanner, depth);
+        }
+        self.saw(field);
+        let depth = deeper(scanner, depth)?;
+        each_member(scanner, |key, scanner| {
+            if key != "hostname" {
+                return scanner.skip_value(depth);
+            }
+            if scanner.peek() != b'"' {
+                return self.skip_wrong(host, scanner, depth);
+            }
+            self.hosts[of] = scanner.string()?;
+            self.saw(host);
+            Ok(())
+        })
+    }
+
+    fn has(&self, field: Field) -> bool {
+        self.seen & field.bit() != 0
+    }
+
     fn shape(&self) -> Shape {
-        let present = |absent: bool| !absent;
-        let shape_a = present(matches!(self.recorded_at, Field::Absent))
-            || self.kpis.iter().any(|kpi| !matches!(kpi, Field::Absent));
-        let batch = present(matches!(self.metrics.state, Field::Absent))
-            || (present(matches!(self.timestamp, Field::Absent)) && !shape_a);
+        let present = self.seen | self.wrong;
+        let batch = present & Field::Metrics.bit() != 0
+            || (present & Field::Timestamp.bit() != 0 && present & TASK_SIGNS == 0);
         if batch { Shape::Batch } else { Shape::Task }
     }
 
     /// Makes the report of what was read.
     fn finish(&mut self) -> Result<(), Rejection> {
-        let shape = self.shape();
-        self.report.shape = shape;
-        self.report.agent_id =
-            required("agent_id", std::mem::take(&mut self.agent_id), "a string")?;
-        self.report.task_id = required("task_id", std::mem::take(&mut self.task_id), "a string")?;
-        match shape {
+        self.report.shape = self.shape();
+        match self.report.shape {
             Shape::Task => self.finish_task(),
             Shape::Batch => self.finish_batch(),
         }
     }
 
     fn finish_task(&mut self) -> Result<(), Rejection> {
-        self.report.recorded_at = moment("recorded_at", std::mem::take(&mut self.recorded_at))?;
-        for kpi in Kpi::ALL {
-            let value = match self.kpis[kpi as usize] {
-                Field::Is(value) => value,
-                Field::Absent if !kpi.required() => continue,
-                Field::Absent => return Err(missing(kpi.name())),
-                Field::Wrong(found) => return Err(wrong_type(kpi.name(), "a number", found)),
-            };
-            finite(kpi.name(), value)?;
-            self.report.values.push(Value {
-                metric: MetricName::Known(kpi),
-                value,
-            });
+        if self.seen & TASK_NEEDS != TASK_NEEDS || self.wrong & TASK_FIELDS != 0 {
+            self.first_fault_of_task()?;
         }
-        self.custom_metrics
-            .check("custom_metrics", self.values_max)?;
-        let kpis = &self.kpis;
-        let own = |metric: &MetricName<'_>| matches!(metric, MetricName::Known(kpi) if matches!(kpis[*kpi as usize], Field::Is(_)));
-        let custom = self
-            .custom_metrics
-            .values
-            .drain(..)
-            .filter(|value| !own(&value.metric));
-        self.report.values.extend(custom);
-        self.report.hostname = hostname(
-            "execution_context",
-            "execution_context.hostname",
-            std::mem::take(&mut self.execution_context),
-        )?;
+        self.report.recorded_at = self.moment(Field::RecordedAt, OF_TASK)?;
+        let values = &mut self.report.values;
+        for kpi in Kpi::ALL {
+            if self.seen & 1 << kpi as u32 != 0 {
+                let value = self.kpis[kpi as usize];
+                finite(kpi.name(), value)?;
+                values.push(Value {
+                    metric: MetricName::Known(kpi),
+                    value,
+                });
+            }
+        }
+        if self.has(Field::CustomMetrics) {
+            let custom = &mut self.maps[OF_TASK];
+            custom.check("custom_metrics", self.values_max)?;
+            if custom.catalogued {
+                let seen = self.seen;
+                custom.values.retain(|value| match value.metric {
+                    MetricName::Known(kpi) => seen & 1 << kpi as u32 == 0,
+                    MetricName::Custom(_) => true,
+                });
+            }
+            self.report.values.append(&mut custom.values);
+        }
+        // The host may be wrong where all else is right, and comes last.
+        self.right_or_absent(Field::ExecutionContext, "execution_context", "an object")?;
+        self.right_or_absent(Field::ContextHost, "execution_context.hostname", "a string")?;
+        self.report.hostname = self.take_host(Field::ContextHost, OF_TASK);
         Ok(())
     }
 
-    fn finish_batch(&mut self) -> Result<(), Rejection> {
-        self.report.recorded_at = moment("timestamp", std::mem::take(&mut self.timestamp))?;
-        if matches!(self.metrics.state, Field::Absent) {
-            return Err(missing("metrics"));
+    /// The first fault among ids, time and values, if there is one.
+    #[cold]
+    fn first_fault_of_task(&self) -> Result<(), Rejection> {
+        self.right(Field::AgentId, "agent_id", "a string")?;
+        self.right(Field::TaskId, "task_id", "a string")?;
+        self.right(Field::RecordedAt, "recorded_at", "a time")?;
+        self.moment(Field::RecordedAt, OF_TASK)?;
+        for kpi in Kpi::ALL {
+            let field = FIELDS[kpi as usize];
+            if kpi.required() {
+                self.right(field, kpi.name(), "a number")?;
+            } else {
+                self.right_or_absent(field, kpi.name(), "a number")?;
+            }
+            if self.has(field) {
+                finite(kpi.name(), self.kpis[kpi as usize])?;
+            }
         }
-        self.metrics.check("metrics", self.values_max)?;
-        std::mem::swap(&mut self.report.values, &mut self.metrics.values);
-        let metadata = std::mem::take(&mut self.metadata);
-        self.report.hostname = hostname("metadata", "metadata.hostname", metadata)?;
+        self.right_or_absent(Field::CustomMetrics, "custom_metrics", "an object")
+    }
+
+    fn finish_batch(&mut self) -> Result<(), Rejection> {
+        self.right(Field::AgentId, "agent_id", "a string")?;
+        self.right(Field::TaskId, "task_id", "a string")?;
+        self.right(Field::Timestamp, "timestamp", "a time")?;
+        self.report.recorded_at = self.moment(Field::Timestamp, OF_BATCH)?;
+        self.right(Field::Metrics, "metrics", "an object")?;
+        let metrics = &mut self.maps[OF_BATCH];
+        metrics.check("metrics", self.values_max)?;
+        std::mem::swap(&mut self.report.values, &mut metrics.values);
+        self.right_or_absent(Field::Metadata, "metadata", "an object")?;
+        self.right_or_absent(Field::MetadataHost, "metadata.hostname", "a string")?;
+        self.report.hostname = self.take_host(Field::MetadataHost, OF_BATCH);
         Ok(())
+    }
+
+    fn right(&self, field: Field, name: &str, expected: &str) -> Result<(), Rejection> {
+        if self.has(field) {
+            return Ok(());
+        }
+        self.right_or_absent(field, name, expected)?;
+        Err(missing(name))
+    }
+
+    fn right_or_absent(&self, field: Field, name: &str, expected: &str) -> Result<(), Rejection> {
+        if self.wrong & field.bit() == 0 {
+            return Ok(());
+        }
+        Err(wrong_type(name, expected, self.found[field as usize]))
+    }
+
+    fn moment(&self, field: Field, of: usize) -> Result<Timestamp, Rejection> {
+        match &self.invalid_times[of] {
+            None => Ok(self.times[of]),
+            Some(text) => Err(invalid_time(KEYS[field as usize], text)),
+        }
+    }
+
+    fn take_host(&mut self, field: Field, of: usize) -> Option<Cow<'a, str>> {
+        self.has(field).then(|| std::mem::take(&mut self.hosts[of]))
     }
 }
 
 impl<'a> Metrics<'a> {
-    fn clear(&mut self) {
-        self.values.clear();
-        self.wrong.clear();
-        self.index.clear();
-        self.state = Field::Absent;
-        self.too_many = false;
-    }
-
+    /// Reads the map, its opening bracket being next.
     fn read(
         &mut self,
         scanner: &mut Scanner<'a>,
         depth: u32,
         values_max: usize,
-    ) -> Result<(), Fault> {
-        self.clear();
-        let kind = scanner.kind()?;
-        if kind != Kind::Object {
-            self.state = of_kind(kind);
-            return scanner.skip_value(depth);
-        }
-        self.state = Field::Is(());
-        if depth == 0 {
-            return Err(Fault::TooDeep {
-                offset: scanner.offset(),
-            });
-        }
-        each_member_owned(scanner, |key, scanner| {
-            let kind = scanner.kind()?;
-            let value = if kind == Kind::Number {
-                scanner.number()?
+    ) -> Result<(), Broken> {
+        self.values.clear();
+        self.wrong.clear();
+        self.index.clear();
+        (self.too_many, self.suspect, self.catalogued) = (false, false, false);
+        let depth = deeper(scanner, depth)?;
+        each_member(scanner, |key, scanner| {
+            let metric = MetricName::from(key);
+            self.catalogued |= matches!(metric, MetricName::Known(_));
+            if matches!(scanner.peek(), b'-' | b'0'..=b'9') {
+                let value = scanner.number()?;
+                self.suspect |= !value.is_finite();
+                self.put(metric, value, None, values_max);
             } else {
-                scanner.skip_value(depth - 1)?;
-                f64::NAN
-            };
-            let slot = self.slot(MetricName::from(key), values_max);
-            match slot {
-                Some(i) => {
-                    self.values[i].value = value;
-                    if !self.wrong.is_empty() {
-                        self.wrong.retain(|&(j, _)| j != i);
-                    }
-                    if kind != Kind::Number {
-                        self.wrong.push((i, kind));
-                    }
-                }
-                None => self.too_many = true,
+                let kind = scanner.kind()?;
+                scanner.skip_value(depth)?;
+                self.suspect = true;
+                self.put(metric, f64::NAN, Some(kind), values_max);
             }
             Ok(())
         })
+    }
+
+    /// Notes what an entry holds, in the place of the one with the same name if there is one.
+    #[inline(always)]
+    fn put(&mut self, metric: MetricName<'a>, value: f64, wrong: Option<Kind>, values_max: usize) {
+        let Some(i) = self.slot(metric, values_max) else {
+            self.too_many = true;
+            return;
+        };
+        self.values[i].value = value;
+        if self.suspect {
+            self.wrong.retain(|&(j, _)| j != i);
+            self.wrong.extend(wrong.map(|kind| (i, kind)));
+        }
     }
 
     /// The place of a metric in `values`: where it was before, or a new one at the end.
@@ -305,23 +577,20 @@ impl<'a> Metrics<'a> {
     }
 
     fn check(&self, field: &str, values_max: usize) -> Result<(), Rejection> {
-        if let Field::Wrong(found) = self.state {
-            return Err(wrong_type(field, "an object", found));
-        }
         if self.too_many {
             let detail = format!("more than {values_max} metrics");
             return Err(Rejection::new(Reason::TooLarge, field, detail));
+        }
+        if !self.suspect {
+            return Ok(());
         }
         if let Some(&(i, found)) = self.wrong.iter().min_by_key(|(i, _)| *i) {
             let name = entry_name(field, &self.values[i].metric);
             return Err(wrong_type(&name, "a number", found));
         }
-        for value in &self.values {
-            if !value.value.is_finite() {
-                return finite(&entry_name(field, &value.metric), value.value);
-            }
-        }
-        Ok(())
+        self.values
+            .iter()
+            .try_for_each(|value| finite(&entry_name(field, &value.metric), value.value))
     }
 }
 
@@ -329,16 +598,8 @@ impl<'a> Metrics<'a> {
 #[inline]
 fn each_member<'a>(
     scanner: &mut Scanner<'a>,
-    mut member: impl FnMut(&str, &mut Scanner<'a>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    each_member_owned(scanner, |key, scanner| member(&key, scanner))
-}
-
-#[inline]
-fn each_member_owned<'a>(
-    scanner: &mut Scanner<'a>,
-    mut member: impl FnMut(Cow<'a, str>, &mut Scanner<'a>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    mut member: impl FnMut(Cow<'a, str>, &mut Scanner<'a>) -> Result<(), Broken>,
+) -> Result<(), Broken> {
     scanner.expect(b'{', "an object")?;
     scanner.skip_space();
     if scanner.take(b'}') {
@@ -359,70 +620,9 @@ fn each_member_owned<'a>(
     }
 }
 
-/// What a field of the wrong kind, or `null`, counts as.
-fn of_kind<T>(kind: Kind) -> Field<T> {
-    if kind == Kind::Null {
-        Field::Absent
-    } else {
-        Field::Wrong(kind)
-    }
-}
-
-#[inline]
-fn text<'a>(scanner: &mut Scanner<'a>, depth: u32) -> Result<Field<Cow<'a, str>>, Fault> {
-    if scanner.peek() == b'"' {
-        return scanner.string().map(Field::Is);
-    }
-    skip_wrong(scanner, depth)
-}
-
-#[inline]
-fn number(scanner: &mut Scanner<'_>, depth: u32) -> Result<Field<f64>, Fault> {
-    if matches!(scanner.peek(), b'-' | b'0'..=b'9') {
-        return scanner.number().map(Field::Is);
-    }
-    skip_wrong(scanner, depth)
-}
-
-#[cold]
-fn skip_wrong<T>(scanner: &mut Scanner<'_>, depth: u32) -> Result<Field<T>, Fault> {
-    let kind = scanner.kind()?;
-    scanner.skip_value(depth)?;
-    Ok(of_kind(kind))
-}
-
-/// Reads one of the three forms of a time.
-fn time<'a>(scanner: &mut Scanner<'a>, depth: u32) -> Result<Field<Time<'a>>, Fault> {
-    Ok(match scanner.kind()? {
-        Kind::String => {
-            let text = scanner.string()?;
-            Field::Is(match Timestamp::parse_rfc3339(&text) {
-                Some(at) => Time::At(at),
-                None => Time::Invalid(text),
-            })
-        }
-        Kind::Number => {
-            let start = scanner.offset();
-            let seconds = scanner.number()?;
-            let text = scanner.since(start);
-            Field::Is(match seconds_to_time(text, seconds) {
-                Some(at) => Time::At(at),
-                None => Time::Invalid(Cow::Borrowed(text)),
-            })
-        }
-        Kind::Object => {
-            if depth == 0 {
-                return Err(Fault::TooDeep {
-                    offset: scanner.offset(),
-                });
-            }
-            Field::Is(system_time(scanner, depth - 1)?)
-        }
-        other => {
-            scanner.skip_value(depth)?;
-            of_kind(other)
-        }
-    })
+/// The depth left inside the bracket that is next.
+fn deeper(scanner: &mut Scanner<'_>, depth: u32) -> Result<u32, Broken> {
+    depth.checked_sub(1).ok_or_else(|| scanner.too_deep())
 }
 
 /// Whole seconds are exact; a fraction is as exact as its double, as everywhere a time is read from JSON.
@@ -439,11 +639,11 @@ fn seconds_to_time(text: &str, seconds: f64) -> Option<Timestamp> {
 }
 
 /// Reads `{"secs_since_epoch": u64, "nanos_since_epoch": u32}`; without nanoseconds they are 0.
-fn system_time<'a>(scanner: &mut Scanner<'a>, depth: u32) -> Result<Time<'a>, Fault> {
-    let start = scanner.offset();
+fn system_time(scanner: &mut Scanner<'_>, depth: u32) -> Result<Option<Timestamp>, Broken> {
+    let depth = deeper(scanner, depth)?;
     let (mut secs, mut nanos, mut sound) = (None, Some(0), true);
     each_member(scanner, |key, scanner| {
-        match key {
+        match &*key {
             "secs_since_epoch" => {
                 secs = integer(scanner, depth)?;
                 sound &= secs.is_some();
@@ -456,84 +656,25 @@ fn system_time<'a>(scanner: &mut Scanner<'a>, depth: u32) -> Result<Time<'a>, Fa
         }
         Ok(())
     })?;
-    let at = secs
-        .zip(nanos)
-        .filter(|_| sound)
-        .and_then(|(secs, nanos)| Timestamp::from_parts(secs, nanos));
-    Ok(at.map_or_else(
-        || Time::Invalid(Cow::Borrowed(scanner.since(start))),
-        Time::At,
-    ))
+    let parts = secs.zip(nanos).filter(|_| sound);
+    Ok(parts.and_then(|(secs, nanos)| Timestamp::from_parts(secs, nanos)))
 }
 
 /// Reads a `u64` written without fraction and exponent; `None` for any other value.
-fn integer(scanner: &mut Scanner<'_>, depth: u32) -> Result<Option<u64>, Fault> {
+fn integer(scanner: &mut Scanner<'_>, depth: u32) -> Result<Option<u64>, Broken> {
     let start = scanner.offset();
     scanner.skip_value(depth)?;
     Ok(scanner.since(start).parse().ok())
 }
 
-type HostObject<'a> = (Field<()>, Field<Cow<'a, str>>);
-
-/// Reads an object for its `hostname`.
-fn host_object<'a>(scanner: &mut Scanner<'a>, depth: u32) -> Result<HostObject<'a>, Fault> {
-    let kind = scanner.kind()?;
-    if kind != Kind::Object {
-        scanner.skip_value(depth)?;
-        return Ok((of_kind(kind), Field::Absent));
-    }
-    if depth == 0 {
-        return Err(Fault::TooDeep {
-            offset: scanner.offset(),
-        });
-    }
-    let mut host = Field::Absent;
-    each_member(scanner, |key, scanner| {
-        if key == "hostname" {
-            host = text(scanner, depth - 1)?;
-            Ok(())
-        } else {
-            scanner.skip_value(depth - 1)
-        }
-    })?;
-    Ok((Field::Is(()), host))
-}
-
-fn required<T>(name: &str, field: Field<T>, expected: &str) -> Result<T, Rejection> {
-    match field {
-        Field::Is(value) => Ok(value),
-        Field::Absent => Err(missing(name)),
-        Field::Wrong(found) => Err(wrong_type(name, expected, found)),
-    }
-}
-
-fn moment(name: &str, field: Field<Time<'_>>) -> Result<Timestamp, Rejection> {
-    match required(name, field, "a time")? {
-        Time::At(at) => Ok(at),
-        Time::Invalid(text) => {
-            let detail = format!(
-                "{} is neither RFC 3339, seconds since 1970, nor {{secs_since_epoch, \
-                 nanos_since_epoch}} of the years 1677 to 2262",
-                clipped(&text)
-            );
-            Err(Rejection::new(Reason::InvalidTime, name, detail))
-        }
-    }
-}
-
-fn hostname<'a>(
-    object_name: &str,
-    name: &str,
-    (object, host): HostObject<'a>,
-) -> Result<Option<Cow<'a, str>>, Rejection> {
-    if let Field::Wrong(found) = object {
-        return Err(wrong_type(object_name, "an object", found));
-    }
-    match host {
-        Field::Is(host) => Ok(Some(host)),
-        Field::Absent => Ok(None),
-        Field::Wrong(found) => Err(wrong_type(name, "a string", found)),
-    }
+#[cold]
+fn invalid_time(name: &str, text: &str) -> Rejection {
+    let detail = format!(
+        "{} is neither RFC 3339, seconds since 1970, nor {{secs_since_epoch, nanos_since_epoch}} of the years 1677 \
+         to 2262",
+        clipped(text)
+    );
+    Rejection::new(Reason::InvalidTime, name, detail)
 }
 
 fn finite(name: &str, value: f64) -> Result<(), Rejection> {
