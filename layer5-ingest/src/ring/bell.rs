@@ -12,8 +12,9 @@
 
 use core::{task::Waker, time::Duration};
 
-use super::sync::{
-    AtomicBool, Condvar, Mutex, Ordering, fence, lock, spin_loop, wait_while, yield_now,
+use super::{
+    fence::Fences,
+    sync::{AtomicBool, Condvar, Mutex, Ordering, lock, spin_loop, wait_while, yield_now},
 };
 
 /// Looks before a sleeper yields its processor, and yields before it sleeps: together some two
@@ -25,6 +26,7 @@ const YIELDS: u32 = if cfg!(loom) { 0 } else { 4 };
 #[derive(Debug)]
 pub(super) struct Bell {
     waiting: AtomicBool,
+    fences: Fences,
     task: Mutex<Option<Waker>>,
     sleepers: Condvar,
 }
@@ -33,6 +35,7 @@ impl Bell {
     pub(super) fn new() -> Self {
         Self {
             waiting: AtomicBool::new(false),
+            fences: Fences::choose(),
             task: Mutex::new(None),
             sleepers: Condvar::new(),
         }
@@ -42,7 +45,7 @@ impl Bell {
     #[inline]
     pub(super) fn ring(&self) {
         // Pairs with the fence in `raise`.
-        fence(Ordering::SeqCst);
+        self.fences.before_look();
         if self.waiting.load(Ordering::Relaxed) {
             self.ring_now();
         }
@@ -97,6 +100,6 @@ impl Bell {
     fn raise(&self) {
         self.waiting.store(true, Ordering::Relaxed);
         // Pairs with the fence in `ring`.
-        fence(Ordering::SeqCst);
+        self.fences.before_sleep();
     }
 }

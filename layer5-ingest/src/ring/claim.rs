@@ -9,7 +9,7 @@ use super::{
     cursors::Cursors,
     position::stamp,
     slots::Slots,
-    sync::{AtomicU64, Ordering},
+    sync::{AtomicU64, publishing},
 };
 
 /// Reserved slots, all of them or none, that nobody sees until they are published.
@@ -132,7 +132,7 @@ impl<T> Claim<'_, T> {
                     **tail = published_end;
                     // Release: the values stay before; partner: Acquire in
                     // `spsc::Consumer::refresh`.
-                    self.cursors.tail.at.store(published_end, Ordering::Release);
+                    self.cursors.tail.at.store(published_end, publishing());
                 }
             }
             Outlet::Stamps(stamps) => {
@@ -140,13 +140,13 @@ impl<T> Claim<'_, T> {
                 // filled part.
                 if filled < self.len {
                     let slot = self.slots.index(published_end);
-                    stamps[slot].store(stamp(end, true), Ordering::Release);
+                    stamps[slot].store(stamp(end, true), publishing());
                 }
                 if filled > 0 {
                     let slot = self.slots.index(self.at);
                     // Release: the values stay before; partner: Acquire in
                     // `mpsc::Consumer::run_at`.
-                    stamps[slot].store(stamp(published_end, false), Ordering::Release);
+                    stamps[slot].store(stamp(published_end, false), publishing());
                 }
             }
         }

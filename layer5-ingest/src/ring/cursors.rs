@@ -4,7 +4,7 @@
 //! `claim`, `chunk`.
 //! Invariants: `head <= tail <= head + capacity` in wrapping arithmetic, and both only advance.
 //! `tail` is advanced by producers alone, `head` by the consumer alone. A slot belongs to producers
-//! from the `head` store (Release) that freed it, read with Acquire by `refresh_head`, and to the
+//! from the `head` store (Release) that freed it, read with Acquire by `head`, and to the
 //! consumer from its publication on (see `spsc`, `mpsc`). What one end writes often lies in a cache
 //! line of its own, so the ends disturb each other only where they must.
 
@@ -13,7 +13,7 @@ use crossbeam::utils::CachePadded;
 use super::{
     bell::Bell,
     position::{count, distance},
-    sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, freeing},
 };
 
 /// What both ends see.
@@ -80,7 +80,7 @@ impl Cursors {
     #[inline]
     pub(super) fn free_to(&self, head: u64) {
         // Release: what was taken out of the slots stays before; partner: Acquire in `head`.
-        self.head.at.store(head, Ordering::Release);
+        self.head.at.store(head, freeing());
         self.ends.freed.ring();
     }
 
@@ -92,6 +92,7 @@ impl Cursors {
     }
 
     /// Remembers the highest level that either end has come upon.
+    #[inline]
     pub(super) fn note_level(&self, level: u64) {
         // Relaxed: a number for display, ordered with nothing.
         if level > self.head.level_max.load(Ordering::Relaxed) {
@@ -99,12 +100,14 @@ impl Cursors {
         }
     }
 
+    #[inline]
     pub(super) fn has_producers(&self) -> bool {
         // Acquire: partner is the Release in `leave_producer`; what the last one published is seen
         // after this says no.
         self.ends.producers.load(Ordering::Acquire) > 0
     }
 
+    #[inline]
     pub(super) fn has_consumer(&self) -> bool {
         // Relaxed: a push that misses this leaves its value in the ring, which drops it; nothing
         // else hangs on it.

@@ -48,6 +48,7 @@ mod chunk;
 mod claim;
 mod cursors;
 mod error;
+mod fence;
 pub mod mpsc;
 pub mod overwrite;
 mod position;
@@ -59,6 +60,9 @@ pub use chunk::Chunk;
 pub use claim::Claim;
 pub use cursors::Gauge;
 pub use error::{ClaimError, PopError, PushError, Wait};
+#[cfg(loom)]
+#[doc(hidden)]
+pub use sync::{Planted, plant};
 
 /// Largest capacity: positions and stamps keep room for it. Memory ends long before.
 pub const CAPACITY_MAX: usize = 1 << (usize::BITS - 2);

@@ -21,7 +21,7 @@ use super::{
     error::{ClaimError, PopError, PushError, Wait},
     position::{Run, count, distance, read_stamp, stamp},
     slots::Slots,
-    sync::{Arc, AtomicU64, Ordering},
+    sync::{Arc, AtomicU64, Ordering, publishing},
 };
 
 /// Makes a ring of `capacity` slots. Memory: the next power of two of slots and as many stamps of
@@ -287,14 +287,15 @@ impl<T> Producer<T> {
                 at = tail.at.load(Ordering::Acquire);
                 continue;
             }
-            // Relaxed: only the claim itself is agreed on here. The slots' former values were taken
-            // before the head was stored (Acquire above); the new ones are published by their
-            // stamp.
+            // Release: whoever reads the new tail (Acquire above and on failure) also sees the head
+            // that made room for it, hence never a head more than a capacity behind; `room_at` relies
+            // on that. The slots' former values were taken before the head was stored; the new ones
+            // are published by their stamp.
             let claim = tail.at.compare_exchange_weak(
                 at,
                 at.wrapping_add(n),
-                Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::Release,
+                Ordering::Acquire,
             );
             match claim {
                 Ok(_) => return Ok(at),
@@ -348,7 +349,7 @@ impl<T> Producer<T> {
     fn publish_one(&self, at: u64) {
         let slot = self.lane.slots.index(at);
         // Release: the value stays before; partner: Acquire in `Lane::run_at`.
-        self.lane.stamps[slot].store(stamp(at.wrapping_add(1), false), Ordering::Release);
+        self.lane.stamps[slot].store(stamp(at.wrapping_add(1), false), publishing());
         self.cursors.ends.published.ring();
     }
 }
@@ -390,10 +391,10 @@ impl<T> Consumer<T> {
     pub fn pop(&mut self) -> Result<T, PopError> {
         self.look()?;
         // SAFETY: `look` found the slot at `head` published, and this is the only consumer.
-        let value = unsafe { self.lane.slots.read(self.head) };
+        let value = Ok(unsafe { self.lane.slots.read(self.head) });
         self.head = self.head.wrapping_add(1);
         self.cursors.free_to(self.head);
-        Ok(value)
+        value
     }
 
     /// Moves up to `max` values to the end of `target`, oldest first; returns how many (0: empty,

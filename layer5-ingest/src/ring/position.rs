@@ -21,11 +21,13 @@ pub(super) enum Run {
 }
 
 /// Returns how far `to` lies behind `from`; huge when `to` is in truth the older one.
+#[inline]
 pub(super) fn distance(from: u64, to: u64) -> u64 {
     to.wrapping_sub(from)
 }
 
 /// Returns a number of slots as an index type.
+#[inline]
 pub(super) fn count(n: u64) -> usize {
     debug_assert!(
         usize::try_from(n).is_ok(),
@@ -35,12 +37,14 @@ pub(super) fn count(n: u64) -> usize {
 }
 
 /// Returns the stamp of a claim that ends before position `end`.
+#[inline]
 pub(super) fn stamp(end: u64, skip: bool) -> u64 {
     (end << 1) | u64::from(skip)
 }
 
 /// Reads a stamp as seen by a reader at position `at` of a table of `slots` slots; `None`: not yet
 /// published.
+#[inline]
 pub(super) fn read_stamp(stamp: u64, at: u64, slots: u64) -> Option<Run> {
     // Both sides are doubled, so the distance is taken modulo 2^63, far beyond the `slots` it is
     // compared with.

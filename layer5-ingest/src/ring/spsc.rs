@@ -20,7 +20,7 @@ use super::{
     error::{ClaimError, PopError, PushError, Wait},
     position::{count, distance},
     slots::Slots,
-    sync::{Arc, Ordering},
+    sync::{Arc, Ordering, publishing},
 };
 
 /// Makes a ring of `capacity` slots. Memory: the next power of two of slots, allocated here and
@@ -291,7 +291,7 @@ impl<T> Producer<T> {
     fn publish_to(&mut self, tail: u64) {
         self.tail = tail;
         // Release: the values stay before; partner: Acquire in `Consumer::refresh`.
-        self.cursors.tail.at.store(tail, Ordering::Release);
+        self.cursors.tail.at.store(tail, publishing());
         self.cursors.ends.published.ring();
     }
 }
@@ -323,10 +323,10 @@ impl<T> Consumer<T> {
     pub fn pop(&mut self) -> Result<T, PopError> {
         self.look()?;
         // SAFETY: `look` found the slot at `head` published, and this is the only consumer.
-        let value = unsafe { self.lane.slots.read(self.head) };
+        let value = Ok(unsafe { self.lane.slots.read(self.head) });
         self.head = self.head.wrapping_add(1);
         self.cursors.free_to(self.head);
-        Ok(value)
+        value
     }
 
     /// Moves up to `max` values to the end of `target`, oldest first; returns how many (0: empty,

@@ -1,6 +1,7 @@
 //! The one switch between the machine's atomics and loom's model of them.
 //! In: the `loom` cfg. Out: atomics, `Arc`, `Mutex`, `Condvar`, fences. Called from: every file of
 //! `ring`.
+//! Under loom it also plants bugs: `tests/ring_loom.rs` shows that the model would find them.
 //! Invariants: no other file of `ring` names `std::sync` or `loom`; under loom every fence is a
 //! full one and a timed wait never times out, so a lost wake-up shows as a deadlock instead of as a
 //! delay.
@@ -65,4 +66,56 @@ pub(super) fn wait_while<T>(
             .unwrap_or_else(std::sync::PoisonError::into_inner);
     }
     true
+}
+
+/// A bug for loom to find, each a weaker ordering in the one place that needs the stronger.
+#[cfg(loom)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// None: the ring as it is.
+    Nothing,
+    /// A claim's stamp, or the tail, no longer carries the values along.
+    WeakPublish,
+    /// The head no longer says that the slots before it are empty.
+    WeakFree,
+    /// Nothing orders publishing a value before looking whether anyone sleeps.
+    NoFence,
+}
+
+#[cfg(loom)]
+std::thread_local! {
+    /// Loom runs all threads of a model on the thread of its test.
+    static PLANTED: core::cell::Cell<Planted> = const { core::cell::Cell::new(Planted::Nothing) };
+}
+
+/// Plants a bug for all rings of the test on this thread.
+#[cfg(loom)]
+pub fn plant(bug: Planted) {
+    PLANTED.set(bug);
+}
+
+/// Returns the ordering of a store that publishes values: Release.
+#[inline(always)]
+pub(super) fn publishing() -> Ordering {
+    #[cfg(loom)]
+    if PLANTED.get() == Planted::WeakPublish {
+        return Ordering::Relaxed;
+    }
+    Ordering::Release
+}
+
+/// Returns the ordering of a store that frees slots: Release.
+#[inline(always)]
+pub(super) fn freeing() -> Ordering {
+    #[cfg(loom)]
+    if PLANTED.get() == Planted::WeakFree {
+        return Ordering::Relaxed;
+    }
+    Ordering::Release
+}
+
+/// Returns whether the planted bug is a missing fence in `fence`.
+#[cfg(loom)]
+pub(super) fn fence_is_missing() -> bool {
+    PLANTED.get() == Planted::NoFence
 }
