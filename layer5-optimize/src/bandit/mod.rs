@@ -39,9 +39,9 @@ mod ucb;
 pub use bernoulli::BernoulliThompson;
 pub use gaussian::{GaussianPrior, GaussianThompson};
 pub use kl_ucb::KlUcb;
-pub use linear::{LinThompson, LinUcb, RidgeSettings};
+pub use linear::{FEATURES_MAX, LinThompson, LinUcb, RidgeSettings};
 pub use off_policy::{LogError, LoggedDecision, PolicyValue, doubly_robust, inverse_propensity};
-pub use tally::{Memory, Tally};
+pub use tally::{ARMS_MAX, Memory, Tally, WINDOW_LEN_MAX};
 pub use ucb::Ucb1;
 
 use thiserror::Error;
