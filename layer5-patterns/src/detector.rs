@@ -48,9 +48,9 @@ pub enum Refusal {
 /// ```
 /// use layer5_core::Timestamp;
 /// use layer5_patterns::anomaly::spike::Spike;
-/// use layer5_patterns::{Detector, Outcome};
+/// use layer5_patterns::{Alone, Detector, Outcome};
 ///
-/// let mut spike = Spike::default();
+/// let mut spike = Alone::<Spike>::default();
 /// for i in 0..200 {
 ///     spike.update(f64::from(i % 5), Timestamp::from_millis(1000 * i64::from(i)));
 /// }
@@ -66,6 +66,52 @@ pub trait Detector {
     fn warm_up(&self) -> u32;
     /// Forgets everything; the detector is as new.
     fn reset(&mut self);
+}
+
+/// One idea of the watch, without the bookkeeping that the watch does once for all of them.
+pub trait Part: Default {
+    /// Samples before its score means anything.
+    const WARM_UP: u32;
+
+    /// Judges and learns a checked sample; higher is stranger, `0 ..= 1`. `origin`: what values are taken relative
+    /// to; the first value of the series, moved by a part that has found a new level.
+    fn score(&mut self, value: f64, origin: &mut f64, at: Timestamp) -> f64;
+}
+
+/// A part by itself: refuses what must not enter, counts the warm-up, and is a [`Detector`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Alone<P> {
+    part: P,
+    origin: f64,
+    last_at: Option<Timestamp>,
+    n: u32,
+}
+
+impl<P: Part> Detector for Alone<P> {
+    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
+        if let Err(refusal) = admit(value, at, self.last_at) {
+            return Outcome::Refused(refusal);
+        }
+        if self.last_at.is_none() {
+            self.origin = value;
+        }
+        self.last_at = Some(at);
+        let score = self.part.score(value, &mut self.origin, at);
+        if self.n < P::WARM_UP {
+            let needed = P::WARM_UP - self.n;
+            self.n += 1;
+            return Outcome::WarmUp { needed };
+        }
+        Outcome::Score(score)
+    }
+
+    fn warm_up(&self) -> u32 {
+        P::WARM_UP
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// Shared first step of every detector: the sample can be taken, or why not.

@@ -14,12 +14,14 @@ const K: usize = 24;
 const K_MIN: usize = 10;
 /// First block length, in samples.
 const B_FIRST: u32 = 8;
-/// Longest block: two days of five-minute samples.
-const B_MAX: u32 = 576;
+/// Longest block: four hours of five-minute samples, so that the ring spans four days.
+const B_MAX: u32 = 48;
+/// Numbers of newest blocks that a slope is looked for in: a drift need not fill the ring.
+const SPANS: [usize; 3] = [12, 16, K];
 /// Slopes below this ratio to their standard error are chance (with the lag-1 correction below).
 const T_MIN: f32 = 7.0;
 /// The rise over the span must be this many scales of the samples.
-const RISE_MIN: f32 = 1.0;
+const RISE_MIN: f32 = 1.5;
 
 /// A slope that stands out.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,10 +74,16 @@ impl Drift {
         let mean = self.sum / self.in_block as f32;
         (self.sum, self.in_block) = (0.0, 0);
         self.push(mean);
-        let slope = self.slope();
+        let slopes = SPANS.map(|k| self.slope(k));
+        let slope = slopes
+            .into_iter()
+            .flatten()
+            .max_by(|a, b| a.t.abs().total_cmp(&b.t.abs()));
         self.last = slope.map(|s| (s.per_sample, s.t));
-        let sure = slope
-            .filter(|s| s.t.abs() > T_MIN && s.rise.abs() > RISE_MIN * scale && s.span >= span_min);
+        let sure = slopes
+            .into_iter()
+            .flatten()
+            .find(|s| s.t.abs() > T_MIN && s.rise.abs() > RISE_MIN * scale && s.span >= span_min);
         let Some(slope) = sure else {
             if slope.is_none_or(|s| s.t.abs() < 0.5 * T_MIN) {
                 self.reported = 0;
@@ -120,9 +128,10 @@ impl Drift {
         self.len += 1;
     }
 
-    /// Least squares over the held blocks; `None` while there are few, or when a single step fits better.
-    fn slope(&self) -> Option<Slope> {
-        let y = &self.means[..usize::from(self.len)];
+    /// Least squares over the `newest` blocks; `None` while there are few, or when a single step fits better.
+    fn slope(&self, newest: usize) -> Option<Slope> {
+        let len = usize::from(self.len);
+        let y = &self.means[len.saturating_sub(newest)..len];
         let k = y.len();
         if k < K_MIN {
             return None;

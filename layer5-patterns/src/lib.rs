@@ -24,7 +24,7 @@ pub mod watch;
 
 pub use alarm::{Alarm, Severity};
 pub use analyze::{Analysis, AnalysisConfig, Summary, analyze};
-pub use detector::{Detector, Outcome, Refusal};
+pub use detector::{Alone, Detector, Outcome, Part, Refusal};
 pub use error::ConfigError;
 pub use fourier::autocorrelation;
 pub use gaps::fill_gaps;

@@ -17,10 +17,11 @@ const SLOT_SECONDS: f64 = DAY_SECONDS / SLOTS as f64;
 /// Weight of the newest visit in a slot: about five days of memory.
 const VISIT_WEIGHT: f32 = 0.35;
 /// Share of the variance that the cycle must explain on unseen samples, to be confirmed and to stay.
-const CONFIRM: f32 = 0.2;
+/// After one predicted day only a strong cycle is believed, after three a weak one: autocorrelated noise can look
+/// like its own yesterday once.
+const CONFIRM_EARLY: (u16, f32) = (44, 0.5);
+const CONFIRM_LATE: (u16, f32) = (3 * SLOTS as u16, 0.2);
 const DROP: f32 = 0.02;
-/// Slots that must have been predicted before a decision: most of a day.
-const SLOTS_PREDICTED: u16 = 44;
 
 /// Daily profile of one series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct Profile {
     error_level: f32,
     error_profile: f32,
     confirmed: bool,
+    /// Whether a confirmation was reported before.
+    told: bool,
 }
 
 impl Default for Profile {
@@ -59,6 +62,7 @@ impl Default for Profile {
             error_level: 0.0,
             error_profile: 0.0,
             confirmed: false,
+            told: false,
         }
     }
 }
@@ -70,7 +74,7 @@ pub struct Expected {
     pub deviation: f32,
     /// Residual to the same time of day whether confirmed or not; the value itself in an unseen slot.
     pub residual: f32,
-    /// Whether the cycle was confirmed by this sample.
+    /// Whether the cycle was confirmed for the first time by this sample.
     pub newly_confirmed: bool,
 }
 
@@ -164,8 +168,12 @@ impl Profile {
             self.confirmed = explained > DROP;
             return false;
         }
-        self.confirmed = self.predicted >= SLOTS_PREDICTED && explained > CONFIRM;
-        self.confirmed
+        self.confirmed = [CONFIRM_EARLY, CONFIRM_LATE]
+            .iter()
+            .any(|&(slots, share)| self.predicted >= slots && explained > share);
+        let first = self.confirmed && !self.told;
+        self.told |= self.confirmed;
+        first
     }
 }
 

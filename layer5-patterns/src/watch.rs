@@ -40,8 +40,8 @@ pub struct WatchConfig {
     /// Chance per sample below which a value is an anomaly. Default 1e-5: on a quiet series one in 100 000 samples,
     /// a year of five-minute samples. Siffer et al. (2017) use 1e-3 to 1e-5.
     pub anomaly_p: f64,
-    /// Chance per sample below which the contrast of two windows is a change. Default 2e-6: contrasts overlap, and
-    /// a change moves a baseline, so it is asked for more.
+    /// Chance per excursion below which the contrast of two windows is a change. Default 1e-4: an excursion lasts
+    /// some six samples, and a step must also last to be told.
     pub change_p: f64,
     /// Chance below which a run of equal values is a flatline. Default 1e-8, for the same reason.
     pub flatline_p: f64,
@@ -60,7 +60,7 @@ impl Default for WatchConfig {
     fn default() -> Self {
         Self {
             anomaly_p: 1e-5,
-            change_p: 2e-6,
+            change_p: 1e-4,
             flatline_p: 1e-8,
             gap_scales: 6.0,
             alarm_strength_min: 0.35,
@@ -260,6 +260,7 @@ impl Watch {
         self.gap.step(at);
 
         let x = narrow(value - self.origin);
+        let was_confirmed = self.profile.confirmed();
         let expected = self.profile.step(x, at);
         let residual = x - expected.deviation;
         let level = self.shift.level();
@@ -298,6 +299,9 @@ impl Watch {
             update.findings.push(self.changed(step, at, spacing));
             self.origin += f64::from(step.height);
             self.drift.restart();
+        }
+        if self.profile.confirmed() != was_confirmed {
+            self.shift.values_changed();
         }
         if expected.newly_confirmed {
             update.findings.push(self.seasonal(at));

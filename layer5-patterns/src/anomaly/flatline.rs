@@ -7,10 +7,8 @@
 use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{Detector, Outcome, admit};
+use crate::detector::Part;
 
-/// Samples before the share of repeats means anything.
-const WARM_UP: u32 = 64;
 /// Fewest repeats that can be a flatline.
 const RUN_MIN: u32 = 6;
 /// Weight of the newest sample in the share of repeats.
@@ -22,7 +20,6 @@ const LONGER_THAN_EVER: u32 = 2;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flatline {
     value: f64,
-    last_at: Option<Timestamp>,
     repeat_share: f32,
     n: u32,
     run: u32,
@@ -48,10 +45,9 @@ impl Flatline {
                 .max(self.run.min(4 * self.longest.max(RUN_MIN)));
             self.run = 0;
         }
-        let special = self.run >= RUN_MIN.max(LONGER_THAN_EVER * self.longest);
-        if !special {
-            let weight = ALPHA.max(1.0 / self.n as f32);
-            self.repeat_share += weight * (f32::from(u8::from(repeats)) - self.repeat_share);
+        let weight = ALPHA.max(1.0 / self.n as f32);
+        self.repeat_share += weight * (f32::from(u8::from(repeats)) - self.repeat_share);
+        if self.run < RUN_MIN.max(LONGER_THAN_EVER * self.longest) {
             return 0.0;
         }
         // One repeat more than seen, as in Laplace's rule.
@@ -65,29 +61,11 @@ impl Flatline {
     }
 }
 
-impl Detector for Flatline {
-    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
-        if let Err(refusal) = admit(value, at, self.last_at) {
-            return Outcome::Refused(refusal);
-        }
-        self.last_at = Some(at);
-        let seen = self.n;
-        let surprise = self.step(value);
-        if seen < WARM_UP {
-            Outcome::WarmUp {
-                needed: WARM_UP - seen,
-            }
-        } else {
-            Outcome::Score(1.0 - f64::from(-surprise).exp())
-        }
-    }
+impl Part for Flatline {
+    const WARM_UP: u32 = 64;
 
-    fn warm_up(&self) -> u32 {
-        WARM_UP
-    }
-
-    fn reset(&mut self) {
-        *self = Self::default();
+    fn score(&mut self, value: f64, _origin: &mut f64, _at: Timestamp) -> f64 {
+        1.0 - f64::from(-self.step(value)).exp()
     }
 }
 

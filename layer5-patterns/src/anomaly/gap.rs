@@ -7,7 +7,7 @@
 use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{Detector, Outcome, admit};
+use crate::detector::Part;
 use crate::stats::robust::RobustScale;
 
 /// Samples before the usual spacing is known.
@@ -70,30 +70,14 @@ impl Gap {
     }
 }
 
-impl Detector for Gap {
-    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
-        if let Err(refusal) = admit(value, at, self.last_at) {
-            return Outcome::Refused(refusal);
-        }
-        let known = self.log_spacing.n();
+impl Part for Gap {
+    // The first sample has no spacing before it.
+    const WARM_UP: u32 = WARM_UP + 1;
+
+    fn score(&mut self, _value: f64, _origin: &mut f64, at: Timestamp) -> f64 {
         let strangeness = self.strangeness(at);
         self.step(at);
-        if known < WARM_UP {
-            Outcome::WarmUp {
-                needed: WARM_UP - known,
-            }
-        } else {
-            // Twice the Gaussian tail would underflow; this falls with the same order.
-            Outcome::Score(1.0 - f64::from(-strangeness).exp())
-        }
-    }
-
-    fn warm_up(&self) -> u32 {
-        // The first sample has no spacing before it.
-        WARM_UP + 1
-    }
-
-    fn reset(&mut self) {
-        *self = Self::default();
+        // Twice the Gaussian tail would underflow; this falls in the same order.
+        1.0 - f64::from(-strangeness).exp()
     }
 }

@@ -11,7 +11,7 @@ use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::spike::narrow;
-use crate::detector::{Detector, Outcome, admit};
+use crate::detector::Part;
 use crate::stats::robust::RobustScale;
 
 /// Samples in the rolling window.
@@ -72,8 +72,6 @@ pub struct Novelty {
     n: u32,
     smoothed: f32,
     features: [Feature; FEATURES],
-    origin: f64,
-    last_at: Option<Timestamp>,
 }
 
 impl Novelty {
@@ -107,30 +105,11 @@ impl Novelty {
     }
 }
 
-impl Detector for Novelty {
-    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
-        if let Err(refusal) = admit(value, at, self.last_at) {
-            return Outcome::Refused(refusal);
-        }
-        if self.last_at.is_none() {
-            self.origin = value;
-        }
-        self.last_at = Some(at);
-        let needed = self.warm_up().saturating_sub(self.n);
-        let x = narrow(value - self.origin);
-        let strength = self.step(x, x);
-        if needed > 0 {
-            Outcome::WarmUp { needed }
-        } else {
-            Outcome::Score(1.0 - f64::from(-strength).exp())
-        }
-    }
+impl Part for Novelty {
+    const WARM_UP: u32 = W as u32 + LEARN;
 
-    fn warm_up(&self) -> u32 {
-        W as u32 + LEARN
-    }
-
-    fn reset(&mut self) {
-        *self = Self::default();
+    fn score(&mut self, value: f64, origin: &mut f64, _at: Timestamp) -> f64 {
+        let x = narrow(value - *origin);
+        1.0 - f64::from(-self.step(x, x)).exp()
     }
 }

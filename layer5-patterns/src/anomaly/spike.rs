@@ -6,7 +6,7 @@
 use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{Detector, Outcome, admit};
+use crate::detector::Part;
 use crate::stats::robust::RobustScale;
 use crate::stats::tail::Tail;
 
@@ -14,61 +14,28 @@ use crate::stats::tail::Tail;
 const ALPHA: f32 = 1.0 / 200.0;
 /// Residuals count at most this many scales (Huber's k for a scale that must not follow outliers).
 const CLIP: f32 = 3.0;
-/// Samples before a tail probability means anything.
-const WARM_UP: u32 = 64;
 /// Distances are cut here, in scales.
 const Z_MAX: f32 = 1e4;
 
 /// Detector of spikes and dips.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spike {
     scale: RobustScale,
     tail: Tail,
-    origin: f64,
-    last_at: Option<Timestamp>,
 }
 
-impl Default for Spike {
-    fn default() -> Self {
-        Self {
-            scale: RobustScale::default(),
-            tail: Tail::default(),
-            origin: 0.0,
-            last_at: None,
-        }
-    }
-}
+impl Part for Spike {
+    const WARM_UP: u32 = 64;
 
-impl Detector for Spike {
-    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
-        if let Err(refusal) = admit(value, at, self.last_at) {
-            return Outcome::Refused(refusal);
-        }
-        if self.last_at.is_none() {
-            self.origin = value;
-        }
-        self.last_at = Some(at);
-        let x = narrow(value - self.origin);
-        let outcome = if self.scale.n() < WARM_UP {
-            Outcome::WarmUp {
-                needed: WARM_UP - self.scale.n(),
-            }
-        } else {
-            let z = self.scale.z(x, Z_MAX).abs();
-            let p = self.tail.p(z);
+    fn score(&mut self, value: f64, origin: &mut f64, _at: Timestamp) -> f64 {
+        let x = narrow(value - *origin);
+        let z = self.scale.z(x, Z_MAX).abs();
+        let p = self.tail.p(z);
+        if self.scale.n() >= Self::WARM_UP / 2 {
             self.tail.update(z);
-            Outcome::Score(1.0 - f64::from(p))
-        };
+        }
         self.scale.update(x, ALPHA, CLIP);
-        outcome
-    }
-
-    fn warm_up(&self) -> u32 {
-        WARM_UP
-    }
-
-    fn reset(&mut self) {
-        *self = Self::default();
+        1.0 - f64::from(p)
     }
 }
 

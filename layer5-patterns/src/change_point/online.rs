@@ -11,7 +11,7 @@ use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::spike::narrow;
-use crate::detector::{Detector, Outcome, admit};
+use crate::detector::Part;
 use crate::stats::robust::RobustScale;
 
 /// Corners kept a side.
@@ -136,38 +136,20 @@ impl Hull {
 pub struct Focus {
     regime: RobustScale,
     hull: Hull,
-    origin: f64,
-    last_at: Option<Timestamp>,
 }
 
-impl Detector for Focus {
-    /// Scores one minus `exp(-statistic / 2)`, with the first samples as the regime that may change.
-    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
-        if let Err(refusal) = admit(value, at, self.last_at) {
-            return Outcome::Refused(refusal);
-        }
-        if self.last_at.is_none() {
-            self.origin = value;
-        }
-        self.last_at = Some(at);
-        let x = narrow(value - self.origin);
-        let seen = self.regime.n();
-        if seen < WARM_UP {
+impl Part for Focus {
+    const WARM_UP: u32 = WARM_UP;
+
+    /// One minus `exp(-statistic / 2)`, with the first samples as the regime that may change.
+    fn score(&mut self, value: f64, origin: &mut f64, _at: Timestamp) -> f64 {
+        let x = narrow(value - *origin);
+        if self.regime.n() < WARM_UP {
             self.regime.update(x, 1e-4, CLIP);
-            return Outcome::WarmUp {
-                needed: WARM_UP - seen,
-            };
+            return 0.0;
         }
         let change = self.hull.step(self.regime.z(x, CLIP), u32::MAX);
-        Outcome::Score(1.0 - f64::from(-0.5 * change.statistic).exp())
-    }
-
-    fn warm_up(&self) -> u32 {
-        WARM_UP
-    }
-
-    fn reset(&mut self) {
-        *self = Self::default();
+        1.0 - f64::from(-0.5 * change.statistic).exp()
     }
 }
 

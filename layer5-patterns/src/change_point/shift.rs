@@ -11,7 +11,7 @@ use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::spike::narrow;
-use crate::detector::{Detector, Outcome, admit};
+use crate::detector::Part;
 use crate::stats::robust::RobustScale;
 use crate::stats::tail::Tail;
 
@@ -24,10 +24,13 @@ const WARM_UP: u32 = 96;
 const LEVEL_ALPHA: f32 = 1.0 / 200.0;
 /// Memory of the usual contrast, in samples.
 const CONTRAST_ALPHA: f32 = 1.0 / 1000.0;
+/// Contrasts count at most this many scales: while a step fills the window it must not widen the scale it will be
+/// judged by.
+const CONTRAST_CLIP: f32 = 2.0;
 /// Values count at most this many scales off the level.
 const CLIP: f32 = 4.0;
 /// Probability below which a contrast is no chance.
-const P_MAX: f32 = 2e-6;
+const P_MAX: f32 = 1e-4;
 /// A step is at least this many scales of the level high.
 const STEP_MIN: f32 = 1.5;
 
@@ -53,12 +56,12 @@ pub struct Shift {
     /// Samples since the contrast became improbable, 0 while it is not.
     pending: u8,
     peak: f32,
+    /// Furthest contrast of the current excursion, in scales, signed.
+    crest: f32,
     least_p: f32,
     level: RobustScale,
     contrast: RobustScale,
     tail: Tail,
-    origin: f64,
-    last_at: Option<Timestamp>,
 }
 
 impl Shift {
@@ -70,6 +73,15 @@ impl Shift {
     /// Scale of the usual contrast.
     pub fn contrast_scale(&self) -> f32 {
         self.contrast.scale()
+    }
+
+    /// The values are from now on without their cycle: forget the held ones and relearn the scales sooner.
+    pub(crate) fn values_changed(&mut self) {
+        self.filled = 0;
+        self.pending = 0;
+        self.crest = 0.0;
+        self.level.hasten(M as u32);
+        self.contrast.hasten(WARM_UP);
     }
 
     /// Value `back` samples ago.
@@ -93,18 +105,12 @@ impl Shift {
         self.level.update(x, LEVEL_ALPHA, 3.0);
         let z = self.contrast.z(contrast, 1e4).abs();
         let p = self.tail.p(z);
-        if self.contrast.n() < WARM_UP {
-            self.contrast.update(contrast, CONTRAST_ALPHA, 3.0);
-            // The first contrasts meet a scale that is still forming.
-            if self.contrast.n() > M as u32 {
-                self.tail.update(z.min(4.0));
-            }
-            return (1.0, None);
-        }
-        if self.pending == 0 && p > p_max {
-            self.contrast.update(contrast, CONTRAST_ALPHA, 3.0);
-            self.tail.update(z);
-            return (p, None);
+        let settled = self.contrast.n() >= WARM_UP;
+        if !settled || (self.pending == 0 && p > p_max) {
+            self.contrast
+                .update(contrast, CONTRAST_ALPHA, CONTRAST_CLIP);
+            self.learn_crest(contrast, z);
+            return (if settled { p } else { 1.0 }, None);
         }
         self.pending += 1;
         if self.pending == 1 || contrast.abs() >= self.peak.abs() {
@@ -118,7 +124,26 @@ impl Shift {
         }
         let step = self.judge();
         self.pending = 0;
+        if step.is_some() {
+            self.crest = 0.0;
+        }
         (p, step)
+    }
+
+    /// The tail learns one value per excursion of the contrast, its crest: neighbours in one excursion are one event.
+    fn learn_crest(&mut self, contrast: f32, z: f32) {
+        let signed = z.copysign(contrast - self.contrast.location());
+        if signed * self.crest >= 0.0 {
+            if z > self.crest.abs() {
+                self.crest = signed;
+            }
+            return;
+        }
+        // The first contrasts meet a scale that is still forming: their crests say nothing.
+        if self.contrast.n() > WARM_UP / 2 {
+            self.tail.update(self.crest.abs());
+        }
+        self.crest = signed;
     }
 
     fn clipped_contrast(&self, low: f32, high: f32) -> f32 {
@@ -190,35 +215,15 @@ fn median(values: &[f32]) -> f32 {
     }
 }
 
-impl Detector for Shift {
-    fn update(&mut self, value: f64, at: Timestamp) -> Outcome {
-        if let Err(refusal) = admit(value, at, self.last_at) {
-            return Outcome::Refused(refusal);
-        }
-        if self.last_at.is_none() {
-            self.origin = value;
-        }
-        self.last_at = Some(at);
-        let (p, step) = self.step(narrow(value - self.origin), P_MAX);
+impl Part for Shift {
+    // The contrast exists from the moment both windows are full.
+    const WARM_UP: u32 = WARM_UP + RING as u32;
+
+    fn score(&mut self, value: f64, origin: &mut f64, _at: Timestamp) -> f64 {
+        let (p, step) = self.step(narrow(value - *origin), P_MAX);
         if let Some(step) = step {
-            self.origin += f64::from(step.height);
+            *origin += f64::from(step.height);
         }
-        let needed = self
-            .warm_up()
-            .saturating_sub(u32::from(self.filled) + self.contrast.n());
-        if needed > 0 {
-            Outcome::WarmUp { needed }
-        } else {
-            Outcome::Score(1.0 - f64::from(p))
-        }
-    }
-
-    fn warm_up(&self) -> u32 {
-        // The contrast exists from the moment both windows are full.
-        WARM_UP + RING as u32
-    }
-
-    fn reset(&mut self) {
-        *self = Self::default();
+        1.0 - f64::from(p)
     }
 }

@@ -81,12 +81,9 @@ impl RobustScale {
         self.n
     }
 
-    /// Moves the location by `shift` and keeps the scale: a new regime with the noise of the old.
-    pub fn moved(self, shift: f32) -> Self {
-        Self {
-            location: self.location + shift,
-            ..self
-        }
+    /// Lets the next values weigh as if only `n` had been seen: the values are now of another kind.
+    pub fn hasten(&mut self, n: u32) {
+        self.n = self.n.min(n);
     }
 }
 

@@ -3,6 +3,8 @@
 //! Called from: spike and shift detection, whose thresholds are probabilities instead of multiples of a scale.
 //! Notation: u the tracked upper quantile, q its level, excess y = magnitude - u, xi the tail index.
 //! Invariants: `p` falls with the magnitude and lies in (0, 1]; a heavy tail is believed only as far as seen.
+//! The probability is the geometric mean of two laws: a generalised Pareto fitted by moments, which is sharp for
+//! light tails, and a Pareto by Hill's estimate, which stays honest for heavy ones.
 //! Reference: Siffer et al. (2017), SPOT, KDD, <https://doi.org/10.1145/3097983.3098144>; moment estimate of the
 //! generalised Pareto law after Hosking and Wallis (1987), Technometrics 29(3), 339-349.
 
@@ -14,8 +16,10 @@ const Q: f32 = 0.02;
 const PRIOR_EXCESSES: f32 = 25.0;
 /// Mean excess of a Gaussian magnitude over its 98 % quantile (2.33), in scales.
 const PRIOR_MEAN: f32 = 0.36;
-/// Second moment of the excess for the prior: `2 m^2 / (1 - 2 xi) * (1 - xi)` at `xi = 0.1`.
-const PRIOR_SQUARE: f32 = 0.29;
+/// Second moment of the excess for the prior, `2 m^2 (1 - xi) / (1 - 2 xi)` at `xi = 0.05`.
+const PRIOR_SQUARE: f32 = 0.2736;
+/// Mean of `ln(magnitude / u)` beyond `u`, for a Gaussian.
+const PRIOR_LOG: f32 = 0.14;
 /// Weight of the newest excess once the tail is well known: a memory of some 10 000 samples.
 const ALPHA: f32 = 1.0 / 200.0;
 
@@ -25,6 +29,7 @@ pub struct Tail {
     u: f32,
     mean: f32,
     square: f32,
+    log_excess: f32,
     n: u32,
     excesses: u32,
 }
@@ -36,6 +41,7 @@ impl Default for Tail {
             u: 2.33,
             mean: PRIOR_MEAN,
             square: PRIOR_SQUARE,
+            log_excess: PRIOR_LOG,
             n: 0,
             excesses: 0,
         }
@@ -55,10 +61,11 @@ impl Tail {
         if excess > 0.0 {
             self.excesses = self.excesses.saturating_add(1);
             let weight = ALPHA.max(1.0 / (self.excesses as f32 + PRIOR_EXCESSES));
-            // One excess counts as at most ten mean excesses: an outage is not a heavy tail.
-            let y = excess.min(10.0 * self.mean);
+            // One excess counts as at most thirty mean excesses: an outage is not a heavy tail.
+            let y = excess.min(30.0 * self.mean);
             self.mean += weight * (y - self.mean);
             self.square += weight * (y * y - self.square);
+            self.log_excess += weight * ((1.0 + y / self.u).ln() - self.log_excess);
             self.u += step * (1.0 - Q);
         } else {
             self.u -= step * Q;
@@ -86,7 +93,9 @@ impl Tail {
         let ratio = self.mean * self.mean / variance;
         let xi = (0.5 * (1.0 - ratio)).clamp(0.02, 0.45);
         let sigma = (self.mean * (1.0 - xi)).max(1e-6);
-        (Q * (1.0 + xi * excess / sigma).powf(-1.0 / xi)).max(1e-30)
+        let light = -(1.0 + xi * excess / sigma).ln() / xi;
+        let heavy = -(magnitude / self.u).ln() / self.log_excess.max(1e-3);
+        (Q * (0.5 * (light + heavy)).exp()).max(1e-30)
     }
 }
 
