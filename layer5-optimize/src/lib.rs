@@ -17,6 +17,7 @@ mod error;
 pub mod experiment;
 pub mod gp;
 pub mod linalg;
+pub mod noise;
 pub mod random;
 pub mod rollout;
 pub mod sampler;

@@ -73,8 +73,8 @@ pub enum Why {
     DensityRatio,
     /// Drawn from a generation of an evolution strategy.
     Generation,
-    /// Where the noise hides most about the best place known.
-    NoiseReduction,
+    /// Beside the best place, to see how much values scatter.
+    NoiseProbe,
     /// Every distinct point was evaluated, so one is repeated.
     SpaceExhausted,
 }
@@ -90,7 +90,7 @@ impl fmt::Display for Why {
             Self::Restart => "restart",
             Self::DensityRatio => "density ratio",
             Self::Generation => "generation",
-            Self::NoiseReduction => "noise reduction",
+            Self::NoiseProbe => "noise probe",
             Self::SpaceExhausted => "space exhausted",
         })
     }

@@ -57,17 +57,26 @@ pub fn maximize_log_ei(
     (u, -loss)
 }
 
-/// The place with the lowest posterior mean, and that mean.
-pub fn minimize_mean(
+/// The place with the lowest value one can count on, posterior mean plus `caution` standard deviations, and that value:
+/// where nothing was observed the mean alone may be a guess.
+pub fn minimize_cautiously(
     posterior: &Posterior,
+    caution: f64,
     search: &Search<'_>,
     rng: &mut Pcg64,
 ) -> (Vec<f64>, f64) {
-    let value = |u: &[f64]| posterior.mean(u);
+    let value = |u: &[f64]| {
+        let (mean, variance) = posterior.predict(u);
+        mean + caution * variance.sqrt()
+    };
     let value_with_gradient = |u: &[f64], gradient: &mut [f64]| {
-        posterior
-            .predict_with_gradient(u, gradient, &mut vec![0.0; u.len()])
-            .0
+        let mut by_variance = vec![0.0; u.len()];
+        let (mean, variance) = posterior.predict_with_gradient(u, gradient, &mut by_variance);
+        let sd = variance.sqrt();
+        for (g, v) in gradient.iter_mut().zip(&by_variance) {
+            *g += caution * v / (2.0 * sd);
+        }
+        mean + caution * sd
     };
     descend(search, rng, value, value_with_gradient)
 }

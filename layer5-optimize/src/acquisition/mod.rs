@@ -5,4 +5,4 @@ pub mod log_ei;
 pub mod maximize;
 
 pub use log_ei::log_ei;
-pub use maximize::{Search, maximize_log_ei, minimize_mean};
+pub use maximize::{Search, maximize_log_ei, minimize_cautiously};

@@ -1,14 +1,15 @@
 //! Chooses the length scales, the noise and the shape of a Gaussian process by maximum a posteriori likelihood.
 //! In: training points and warped values. Out: [`Hyper`]. Called from: [`super`].
 //! Notation: `R` correlation matrix plus `g` on its diagonal, `g` noise variance over signal variance, `s2` signal
-//! variance and `beta` mean, both profiled out; parameters of the search are `ln l_j` and `ln g`.
+//! variance and `beta` mean, both profiled out; `b` weight of the quadratic trend; parameters of the search are `ln l_j`,
+//! `ln g` and `ln b`.
 //! Reference: profiled likelihood as in Santner, Williams and Notz (2003), section 3.3; the prior on length scales grows
 //! with the square root of the dimension, Hvarfner, Hellsten and Nardi (2024), <https://arxiv.org/abs/2402.02229>.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{Shape, delta2};
+use super::kernel::{Shape, delta2, trend};
 use crate::linalg::cholesky::{Cholesky, packed};
 use crate::linalg::dot;
 use crate::linalg::lbfgs::minimize_in_box;
@@ -16,6 +17,11 @@ use crate::linalg::lbfgs::minimize_in_box;
 /// Bounds of `ln g`: below, rounding decides; above, there is no signal.
 const LN_G_LOW: f64 = -23.0;
 const LN_G_HIGH: f64 = 2.0;
+/// Upper bound of `ln g` where the objective is known to answer the same twice: ripples must not pass for noise.
+const LN_G_QUIET: f64 = -13.0;
+/// Bounds of `ln b`.
+const LN_B_LOW: f64 = -16.0;
+const LN_B_HIGH: f64 = 5.0;
 /// Bounds of `ln l`.
 const LN_L_LOW: f64 = -4.0;
 const LN_L_HIGH: f64 = 6.0;
@@ -29,6 +35,8 @@ pub struct Hyper {
     pub ln_l: Vec<f64>,
     /// `ln` of noise variance over signal variance.
     pub ln_g: f64,
+    /// `ln` of the weight of the quadratic trend.
+    pub ln_b: f64,
 }
 
 impl Hyper {
@@ -40,6 +48,7 @@ impl Hyper {
             shape: Shape::Matern52,
             ln_l,
             ln_g: -12.0,
+            ln_b: -1.0,
         }
     }
 
@@ -57,6 +66,8 @@ pub struct Training<'a> {
     pub z: &'a [f64],
     /// Squared differences of every pair `i > k` along every axis, pair-major, `[n (n - 1) / 2 * d]`.
     delta2: Vec<f64>,
+    /// Trend covariances, packed lower triangle, `[n (n + 1) / 2]`.
+    trend: Vec<f64>,
     d: usize,
 }
 
@@ -71,14 +82,14 @@ impl<'a> Training<'a> {
                 delta.extend((0..d).map(|j| delta2(ordered[j], a[j], b[j])));
             }
         }
-        Self {
-            z,
-            delta2: delta,
-            d,
+        let mut trends = Vec::with_capacity(packed(x.len()));
+        for (i, a) in x.iter().enumerate() {
+            trends.extend(x[..=i].iter().map(|b| trend(ordered, a, b)));
         }
+        Self { z, delta2: delta, trend: trends, d }
     }
 
-    /// Minus the log posterior density of `hyper` (up to a constant), and its gradient by `ln l_j` then `ln g`.
+    /// Minus the log posterior density of `hyper` (up to a constant), and its gradient by `ln l_j`, `ln g`, `ln b`.
     /// Infinite where the matrix cannot be factored.
     ///
     /// # Cost
@@ -86,17 +97,17 @@ impl<'a> Training<'a> {
     pub fn loss(&self, shape: Shape, theta: &[f64], gradient: &mut [f64]) -> f64 {
         let (n, d) = (self.z.len(), self.d);
         let w: Vec<f64> = theta[..d].iter().map(|l| (-2.0 * l).exp()).collect();
-        let g = theta[d].exp();
+        let (g, b) = (theta[d].exp(), theta[d + 1].exp());
         let mut r = Vec::with_capacity(packed(n));
         let mut slopes = Vec::with_capacity(packed(n));
         let mut pairs = self.delta2.chunks_exact(d);
         for i in 0..n {
             for delta in pairs.by_ref().take(i) {
                 let (k, slope) = shape.correlation(dot(&w, delta));
-                r.push(k);
+                r.push(k + b * self.trend[r.len()]);
                 slopes.push(slope);
             }
-            r.push(1.0 + g);
+            r.push(1.0 + g + b * self.trend[r.len()]);
         }
         let Some(factor) = Cholesky::new(n, &r, 0.0) else {
             gradient.fill(0.0);
@@ -106,24 +117,30 @@ impl<'a> Training<'a> {
         let s2 = signal_variance(quadratic, n);
         let inverse = factor.inverse();
         let mut by_w = vec![0.0; d];
-        let mut trace = 0.0;
+        let (mut trace, mut by_b) = (0.0, 0.0);
         let mut pair = 0;
         for i in 0..n {
             let row = &inverse[packed(i)..];
+            let trends = &self.trend[packed(i)..];
             let scaled = alpha[i] / s2;
             for k in 0..i {
-                let weight = (row[k] - scaled * alpha[k]) * slopes[pair];
+                let weight = row[k] - scaled * alpha[k];
+                by_b += weight * trends[k];
+                let weight = weight * slopes[pair];
                 for (sum, delta) in by_w.iter_mut().zip(&self.delta2[pair * d..(pair + 1) * d]) {
                     *sum += weight * delta;
                 }
                 pair += 1;
             }
-            trace += row[i] - scaled * alpha[i];
+            let weight = row[i] - scaled * alpha[i];
+            trace += weight;
+            by_b += 0.5 * weight * trends[i];
         }
         for j in 0..d {
             gradient[j] = -2.0 * w[j] * by_w[j];
         }
         gradient[d] = 0.5 * g * trace;
+        gradient[d + 1] = b * by_b;
         let likelihood =
             0.5 * ((n as f64 + 2.0 * PRIOR_SHAPE) * s2.ln() + factor.log_determinant());
         likelihood + prior(d, theta, gradient)
@@ -169,40 +186,41 @@ fn prior(d: usize, theta: &[f64], gradient: &mut [f64]) -> f64 {
     let (centre, variance) = (-12.0, 25.0);
     let off = theta[d] - centre;
     gradient[d] += off / variance;
+    loss += 0.5 * off * off / variance;
+    // A trend about as strong as the rest, give or take.
+    let (centre, variance) = (-1.0, 9.0);
+    let off = theta[d + 1] - centre;
+    gradient[d + 1] += off / variance;
     loss + 0.5 * off * off / variance
 }
 
-/// The best hyperparameters found from each start, for each shape, and their loss; the earliest of equals.
+/// The best hyperparameters found from the starts, and their loss; the earliest of equals. `is_quiet`: whether noise is
+/// ruled out.
 /// `None` only if no start could be evaluated.
 #[must_use]
 pub fn fit(
     training: &Training<'_>,
     starts: &[Hyper],
+    is_quiet: bool,
     evaluations_max: usize,
 ) -> Option<(Hyper, f64)> {
     let d = training.d;
     let mut low = vec![LN_L_LOW; d];
     let mut high = vec![LN_L_HIGH; d];
-    low.push(LN_G_LOW);
-    high.push(LN_G_HIGH);
+    low.extend([LN_G_LOW, LN_B_LOW]);
+    high.extend([if is_quiet { LN_G_QUIET } else { LN_G_HIGH }, LN_B_HIGH]);
     let ends: Vec<(Hyper, f64)> = starts
         .par_iter()
         .map(|start| {
             let mut theta = start.ln_l.clone();
-            theta.push(start.ln_g);
+            theta.extend([start.ln_g.min(high[d]), start.ln_b]);
             let shape = start.shape;
             let loss = minimize_in_box(&mut theta, &low, &high, evaluations_max, 1e-3, |t, g| {
                 training.loss(shape, t, g)
             });
-            let ln_g = theta.pop().expect("the last entry was pushed above");
-            (
-                Hyper {
-                    shape,
-                    ln_l: theta,
-                    ln_g,
-                },
-                loss,
-            )
+            let (ln_g, ln_b) = (theta[d], theta[d + 1]);
+            theta.truncate(d);
+            (Hyper { shape, ln_l: theta, ln_g, ln_b }, loss)
         })
         .collect();
     let finite = ends.into_iter().filter(|(_, loss)| loss.is_finite());
@@ -234,14 +252,14 @@ mod tests {
         let rows: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
         let training = Training::new(&[true, false, true], &rows, &z);
         for shape in [Shape::Matern52, Shape::SquaredExponential] {
-            let theta = [-0.5, 0.3, 0.2, -5.0];
-            let mut gradient = [0.0; 4];
+            let theta = [-0.5, 0.3, 0.2, -5.0, -2.0];
+            let mut gradient = [0.0; 5];
             training.loss(shape, &theta, &mut gradient);
-            for j in 0..4 {
+            for j in 0..5 {
                 let at = |step: f64| {
                     let mut moved = theta;
                     moved[j] += step;
-                    training.loss(shape, &moved, &mut [0.0; 4])
+                    training.loss(shape, &moved, &mut [0.0; 5])
                 };
                 let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
                 // Losses are near 10, so differences carry 1e-15 * 10 / 2e-5 of rounding.
@@ -258,7 +276,7 @@ mod tests {
         let (x, z) = data(30, 3);
         let rows: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
         let training = Training::new(&[true; 3], &rows, &z);
-        let (hyper, _) = fit(&training, &[Hyper::start(3)], 100).expect("fits");
+        let (hyper, _) = fit(&training, &[Hyper::start(3)], false, 100).expect("fits");
         assert!(hyper.ln_l[0] + 1.0 < hyper.ln_l[1], "{hyper:?}");
         assert!(hyper.ln_g < -8.0, "{hyper:?}");
     }

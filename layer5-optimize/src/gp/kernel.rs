@@ -1,7 +1,8 @@
 //! Covariance of two points: stationary, one length scale per axis, categories at distance one from each other.
 //! In: unit coordinates. Out: correlations in `[0, 1]` and their derivatives. Called from: [`super::fit`],
 //! [`super::posterior`]. Notation: `w` inverse squared length scales, `r2 = sum_j w_j delta_j^2`, where `delta_j` is the
-//! difference of coordinates, or 1 for unlike categories.
+//! difference of coordinates, or 1 for unlike categories. To this a random quadratic may be added: many objectives are a
+//! wide bowl with ripples, and a stationary process alone learns the bowl slowly.
 //! Reference: Rasmussen and Williams (2006), section 4.2.
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,28 @@ pub fn scaled_distance2(ordered: &[bool], w: &[f64], a: &[f64], b: &[f64]) -> f6
         r2 += w[j] * delta2(ordered[j], a[j], b[j]);
     }
     r2
+}
+
+/// Covariance of a random quadratic, less its constant: `(1 + rho)^2 - 1`, where `rho` is the inner product of the points
+/// as seen from the middle of the cube in half widths, ordered axes alone.
+#[must_use]
+#[inline]
+pub fn trend(ordered: &[bool], a: &[f64], b: &[f64]) -> f64 {
+    let rho = rho(ordered, a, b);
+    rho * (2.0 + rho)
+}
+
+/// Inner product of two points as seen from the middle of the cube in half widths, ordered axes alone.
+#[must_use]
+#[inline]
+pub fn rho(ordered: &[bool], a: &[f64], b: &[f64]) -> f64 {
+    let mut rho = 0.0;
+    for j in 0..a.len() {
+        if ordered[j] {
+            rho += (2.0 * a[j] - 1.0) * (2.0 * b[j] - 1.0);
+        }
+    }
+    rho
 }
 
 #[cfg(test)]

@@ -16,8 +16,10 @@ use self::fit::{Hyper, Training};
 use self::kernel::{Shape, ordered_axes};
 pub use self::posterior::Posterior;
 use self::warp::Warp;
-use crate::acquisition::{Search, maximize_log_ei, minimize_mean};
+use crate::acquisition::{Search, maximize_log_ei, minimize_cautiously};
 use crate::design::sobol::scrambled;
+use crate::linalg::distance2;
+use crate::noise;
 use crate::sampler::{Expected, Known, Proposal, Sampler, SamplerKind};
 use crate::seed::stream;
 use crate::trial::Why;
@@ -55,11 +57,21 @@ impl Surrogate {
         warm: Option<&Hyper>,
         evaluations_max: usize,
     ) -> Option<Self> {
-        if known.y.len() < 2 {
+        Self::fit_to(known, &rows(known), warm, evaluations_max)
+    }
+
+    /// Fits to some of the observations, given by their rows in `known`.
+    #[must_use]
+    pub fn fit_to(
+        known: &Known<'_>,
+        rows: &[usize],
+        warm: Option<&Hyper>,
+        evaluations_max: usize,
+    ) -> Option<Self> {
+        if rows.len() < 2 {
             return None;
         }
         let d = known.cube.len();
-        let rows = rows(known);
         let x: Vec<&[f64]> = rows.iter().map(|i| known.x[*i].as_slice()).collect();
         let y: Vec<f64> = rows.iter().map(|i| known.y[*i]).collect();
         let ordered = ordered_axes(known.cube);
@@ -70,20 +82,22 @@ impl Surrogate {
             Shape::Matern52 => Shape::SquaredExponential,
             Shape::SquaredExponential => Shape::Matern52,
         };
-        let starts = [
-            start.clone(),
-            Hyper {
-                shape: other,
-                ..start
-            },
-        ];
-        let (hyper, _) = fit::fit(&training, &starts, evaluations_max)?;
+        let mut starts = vec![start.clone(), Hyper { shape: other, ..start }];
+        if warm.is_some() {
+            starts.push(Hyper::start(d));
+        }
+        let noise_share = noise::share(known);
+        let is_quiet = noise_share.is_some_and(|share| share <= noise::SHARE_MAX);
+        let (hyper, _) = fit::fit(&training, &starts, is_quiet, evaluations_max)?;
         let posterior = Posterior::new(&hyper, &ordered, &x, &z).ok()?;
         let best = x
             .iter()
             .map(|u| posterior.mean(u))
             .fold(f64::INFINITY, f64::min);
-        let is_noisy = posterior.noise_variance().sqrt() > NOISE_SD;
+        let is_noisy = match noise_share {
+            Some(share) => share > noise::SHARE_MAX,
+            None => posterior.noise_variance().sqrt() > NOISE_SD,
+        };
         Some(Self {
             posterior,
             hyper,
@@ -171,14 +185,18 @@ impl Surrogate {
             is_taken: &|_| false,
         };
         let mut rng = stream(known.seed, u64::MAX);
-        let (unit, _) = minimize_mean(&self.posterior, &search, &mut rng);
+        let (unit, _) = minimize_cautiously(&self.posterior, CAUTION, &search, &mut rng);
         let expected = self.expect_at(&unit);
         Some((Some(unit), expected))
     }
 }
 
-/// Noise of this share of the observations' spread is told from a rough but exact objective.
-const NOISE_SD: f64 = 0.02;
+/// Where no two observations lie close enough to compare, scatter of this share of the observations' spread counts as
+/// noise: a rough but exact objective looks like less.
+const NOISE_SD: f64 = 0.1;
+
+/// Standard deviations added to the mean when a point is recommended under noise.
+const CAUTION: f64 = 1.0;
 
 /// The rows a model is conditioned on, in the order of telling.
 fn rows(known: &Known<'_>) -> Vec<usize> {
@@ -198,6 +216,22 @@ fn rows(known: &Known<'_>) -> Vec<usize> {
     order
 }
 
+/// The rows of a model of the whole cube: where a local search left a crowd, only its best place stays, because rows closer
+/// than `apart` tell such a model nothing and ruin its conditioning.
+pub(crate) fn thinned_rows(known: &Known<'_>, apart: f64) -> Vec<usize> {
+    let mut order = rows(known);
+    order.sort_by(|a, b| known.y[*a].total_cmp(&known.y[*b]));
+    let limit = apart * apart * known.cube.len() as f64;
+    let mut kept: Vec<usize> = Vec::with_capacity(order.len());
+    for row in order {
+        if kept.iter().all(|k| distance2(&known.x[*k], &known.x[row]) > limit) {
+            kept.push(row);
+        }
+    }
+    kept.sort_unstable();
+    kept
+}
+
 /// Coordinates of the `n` best observations, best first.
 pub(crate) fn best_rows<'a>(known: &Known<'a>, n: usize) -> Vec<&'a [f64]> {
     let mut order: Vec<usize> = (0..known.y.len()).collect();
@@ -212,7 +246,7 @@ pub(crate) fn best_rows<'a>(known: &Known<'a>, n: usize) -> Vec<&'a [f64]> {
 /// The most likely warp at the starting hyperparameters, and the values it makes.
 fn choose_warp(ordered: &[bool], x: &[&[f64]], y: &[f64], start: &Hyper) -> (Warp, Vec<f64>) {
     let mut theta = start.ln_l.clone();
-    theta.push(start.ln_g);
+    theta.extend([start.ln_g, start.ln_b]);
     let mut gradient = vec![0.0; theta.len()];
     let mut choices = BENDS.map(|share| {
         let warp = Warp::new(y, share);
@@ -229,12 +263,19 @@ fn choose_warp(ordered: &[bool], x: &[&[f64]], y: &[f64], start: &Hyper) -> (War
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GpSampler {
     hyper: Option<Hyper>,
+    is_probed: bool,
 }
 
 impl Sampler for GpSampler {
     fn propose(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
         let d = known.cube.len();
         let n_design = (d + 3).min(20);
+        if known.n_used() >= n_design && !self.is_probed {
+            self.is_probed = true;
+            if let Some(proposal) = noise::probe(known, rng) {
+                return Proposal { by: SamplerKind::Gp, ..proposal };
+            }
+        }
         let surrogate = if known.n_used() < n_design {
             None
         } else {

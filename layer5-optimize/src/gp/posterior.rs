@@ -4,7 +4,7 @@
 //! Invariants: variances are at least `s2 * 1e-12`. Reference: Rasmussen and Williams (2006), algorithm 2.1.
 
 use super::fit::{Hyper, profile, variance_of};
-use super::kernel::{Shape, scaled_distance2};
+use super::kernel::{Shape, rho, scaled_distance2, trend};
 use crate::error::FitError;
 use crate::linalg::cholesky::{Cholesky, packed};
 use crate::linalg::dot;
@@ -16,6 +16,7 @@ pub struct Posterior {
     ordered: Vec<bool>,
     w: Vec<f64>,
     g: f64,
+    b: f64,
     x: Vec<f64>,
     z: Vec<f64>,
     factor: Cholesky,
@@ -36,12 +37,14 @@ impl Posterior {
                 needed: 1,
             });
         }
-        let (w, g) = (hyper.weights(), hyper.ln_g.exp());
+        let (w, g, b) = (hyper.weights(), hyper.ln_g.exp(), hyper.ln_b.exp());
         let mut r = Vec::with_capacity(packed(x.len()));
         for (i, a) in x.iter().enumerate() {
-            let distances = x[..i].iter().map(|b| scaled_distance2(ordered, &w, a, b));
-            r.extend(distances.map(|r2| hyper.shape.correlation(r2).0));
-            r.push(1.0 + g);
+            r.extend(x[..i].iter().map(|other| {
+                let r2 = scaled_distance2(ordered, &w, a, other);
+                hyper.shape.correlation(r2).0 + b * trend(ordered, a, other)
+            }));
+            r.push(1.0 + g + b * trend(ordered, a, a));
         }
         let (factor, jitter) = Cholesky::with_jitter(x.len(), &r)?;
         let (beta, alpha, quadratic) = profile(&factor, z);
@@ -50,6 +53,7 @@ impl Posterior {
             ordered: ordered.to_vec(),
             w,
             g: g + jitter,
+            b,
             x: x.concat(),
             z: z.to_vec(),
             factor,
@@ -121,10 +125,10 @@ impl Posterior {
     /// `n^2 / 2` multiplications.
     #[must_use]
     pub fn predict(&self, u: &[f64]) -> (f64, f64) {
-        let mut k = self.correlations(u);
+        let mut k = self.covariances(u);
         let mean = self.beta + dot(&k, &self.alpha);
         self.factor.solve_lower(&mut k);
-        (mean, self.s2 * (1.0 - dot(&k, &k)).max(1e-12))
+        (mean, self.s2 * (self.variance_before(u) - dot(&k, &k)).max(1e-12))
     }
 
     /// Mean and variance with their gradients by the coordinates (zero along categories).
@@ -145,7 +149,7 @@ impl Posterior {
         for row in self.x.chunks_exact(d) {
             let r2 = scaled_distance2(&self.ordered, &self.w, row, u);
             let (correlation, slope) = self.shape.correlation(r2);
-            k.push(correlation);
+            k.push(correlation + self.b * trend(&self.ordered, row, u));
             slopes.push(slope);
         }
         let mean = self.beta + dot(&k, &self.alpha);
@@ -161,12 +165,23 @@ impl Posterior {
                 mean_gradient[j] += by_mean * turn;
                 variance_gradient[j] += by_variance * turn;
             }
+            // d/du of rho (2 + rho) is 2 (1 + rho) times d rho / d u = 2 (2 x - 1).
+            let along = 4.0 * self.b * (1.0 + rho(&self.ordered, row, u));
+            let (by_mean, by_variance) = (self.alpha[i] * along, -2.0 * k[i] * along);
+            for j in 0..d {
+                mean_gradient[j] += by_mean * (2.0 * row[j] - 1.0);
+                variance_gradient[j] += by_variance * (2.0 * row[j] - 1.0);
+            }
+        }
+        let along = 8.0 * self.b * (1.0 + rho(&self.ordered, u, u));
+        for j in 0..d {
+            variance_gradient[j] += along * (2.0 * u[j] - 1.0);
         }
         for j in 0..d {
             mean_gradient[j] *= f64::from(self.ordered[j]);
             variance_gradient[j] *= self.s2 * f64::from(self.ordered[j]);
         }
-        (mean, self.s2 * (1.0 - explained).max(1e-12))
+        (mean, self.s2 * (self.variance_before(u) - explained).max(1e-12))
     }
 
     /// Conditions on one more value, keeping hyperparameters, mean and variance; without effect if the point is too close
@@ -175,8 +190,8 @@ impl Posterior {
     /// # Cost
     /// `3 n^2 / 2` multiplications.
     pub fn append(&mut self, u: &[f64], z: f64) {
-        let k = self.correlations(u);
-        if self.factor.append(&k, 1.0 + self.g).is_some() {
+        let k = self.covariances(u);
+        if self.factor.append(&k, self.variance_before(u) + self.g).is_some() {
             self.x.extend_from_slice(u);
             self.z.push(z);
             self.alpha = self.z.iter().map(|z| z - self.beta).collect();
@@ -184,12 +199,16 @@ impl Posterior {
         }
     }
 
-    fn correlations(&self, u: &[f64]) -> Vec<f64> {
+    /// Variance before any data, in units of the signal's.
+    fn variance_before(&self, u: &[f64]) -> f64 {
+        1.0 + self.b * trend(&self.ordered, u, u)
+    }
+
+    fn covariances(&self, u: &[f64]) -> Vec<f64> {
         let rows = self.x.chunks_exact(self.w.len());
         rows.map(|row| {
-            self.shape
-                .correlation(scaled_distance2(&self.ordered, &self.w, row, u))
-                .0
+            let r2 = scaled_distance2(&self.ordered, &self.w, row, u);
+            self.shape.correlation(r2).0 + self.b * trend(&self.ordered, row, u)
         })
         .collect()
     }

@@ -6,7 +6,6 @@
 pub mod cholesky;
 pub mod eigen;
 pub mod lbfgs;
-pub mod lu;
 
 /// Inner product of the common prefix of two slices, in eight independent sums so that it runs at vector speed; the
 /// order of summation is fixed, so results do not depend on the machine's load or thread count.

@@ -1,0 +1,105 @@
+//! Whether the objective answers the same twice: one evaluation beside the best place says more than any model.
+//! In: [`Known`]. Out: a place to probe, and the scatter seen between places too close for the objective to differ.
+//! Called from: [`crate::auto`], [`crate::gp`].
+
+use rand::RngExt;
+use rand_pcg::Pcg64;
+
+use crate::linalg::distance2;
+use crate::sampler::{Known, Proposal, SamplerKind};
+use crate::trial::Why;
+use crate::unit_cube::AxisKind;
+
+/// How far the probe is from the best place, in unit coordinates: objectives that differ over such a distance by more than
+/// [`SHARE_MAX`] of their spread are noise for every purpose.
+const PROBE: f64 = 1e-6;
+/// Pairs closer than this are compared.
+const CLOSE: f64 = 5e-6;
+/// Scatter above this share of the spread is noise.
+pub const SHARE_MAX: f64 = 1e-3;
+
+/// A place beside the best observation; `None` if no axis is continuous.
+#[must_use]
+pub fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
+    let mut unit = known.x[known.best()?].clone();
+    let mut moves = false;
+    for (j, u) in unit.iter_mut().enumerate() {
+        if known.cube.kind(j) == AxisKind::Continuous {
+            let away = PROBE * rng.random_range(0.5..1.0);
+            *u += if *u > 0.5 { -away } else { away };
+            moves = true;
+        }
+    }
+    let proposal = Proposal { unit, by: SamplerKind::Auto, why: Why::NoiseProbe, expected: None };
+    moves.then_some(proposal)
+}
+
+/// Standard deviation of the noise as a share of the distance from the best to the middle value, from pairs of
+/// observations at practically one place; `None` if there is no such pair.
+///
+/// # Cost
+/// `n^2` comparisons of one coordinate, at the latest and best 200 observations.
+#[must_use]
+pub fn share(known: &Known<'_>) -> Option<f64> {
+    let n = known.y.len().min(200);
+    let limit = CLOSE * CLOSE * known.cube.len() as f64;
+    let (mut sum, mut pairs) = (0.0, 0);
+    for i in 0..n {
+        for k in 0..i {
+            let close = (known.x[i][0] - known.x[k][0]).abs() <= CLOSE * 20.0
+                && distance2(&known.x[i], &known.x[k]) <= limit;
+            if close {
+                let half = 0.5 * known.y[i] - 0.5 * known.y[k];
+                sum += half.abs();
+                pairs += 1;
+            }
+        }
+    }
+    if pairs == 0 {
+        return None;
+    }
+    let mut sorted = known.y.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let spread = 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0];
+    // The mean distance of two normal values is 2 / sqrt(pi) standard deviations.
+    let scatter = sum / f64::from(pairs) * std::f64::consts::PI.sqrt() / 2.0;
+    Some(if spread > 0.0 { scatter / spread } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::stream;
+    use crate::space::{Domain, Parameter, Space};
+    use crate::unit_cube::UnitCube;
+
+    fn share_of(x: &[f64], y: &[f64]) -> Option<f64> {
+        let space = Space::new(vec![Parameter::new("x", Domain::float(0.0, 1.0))]).expect("valid");
+        let x: Vec<Vec<f64>> = x.iter().map(|x| vec![*x]).collect();
+        let known = Known {
+            cube: &UnitCube::new(&space),
+            x: &x,
+            y,
+            trial: &vec![None; y.len()],
+            pending: &[],
+            failed: &[],
+            n_asked: 0,
+            budget: None,
+            seed: 0,
+        };
+        if let Some(best) = known.best() {
+            let unit = probe(&known, &mut stream(0, 0)).expect("continuous").unit;
+            assert!((unit[0] - x[best][0]).abs() <= PROBE && (0.0..=1.0).contains(&unit[0]));
+        }
+        share(&known)
+    }
+
+    #[test]
+    fn pairs_at_one_place_show_the_noise() {
+        assert_eq!(share_of(&[0.1, 0.5, 0.9], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(share_of(&[0.1, 0.1, 0.9], &[1.0, 1.0, 3.0]), Some(0.0));
+        assert!(share_of(&[0.1, 0.1 + 1e-6, 0.9], &[1.0, 1.2, 3.0]).expect("a pair") > 0.1);
+        assert_eq!(share_of(&[], &[]), None);
+        assert!(share_of(&[0.1, 0.1, 0.9], &[1e308, -1e308, 0.0]).expect("a pair").is_finite());
+    }
+}
