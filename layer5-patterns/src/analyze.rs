@@ -8,7 +8,7 @@ use layer5_core::Timestamp;
 use layer5_core::event::{Detail, Direction, Finding, PatternKind};
 use serde::Serialize;
 
-use crate::change_point::{Change, ChangePoint, ChangePointConfig, change_points};
+use crate::change_point::{Change, ChangePoint, ChangePointConfig, change_points_beside_seasons};
 use crate::forecast::{Forecast, ForecastConfig, forecast};
 use crate::gaps::fill_gaps;
 use crate::order_statistics::median;
@@ -103,7 +103,7 @@ pub fn analyze(at: &[Timestamp], values: &[f64], config: &AnalysisConfig) -> Ana
     }
     let seasons = periods(&grid.values, &config.seasonality);
     let lens: Vec<usize> = seasons.iter().map(|p| p.len).collect();
-    let mut changes = change_points(&grid.values, &config.change_point);
+    let mut changes = change_points_beside_seasons(&grid.values, &lens, &config.change_point);
     let slope = trend(&grid.values);
     let next = forecast(&grid.values, config.horizon, &lens, &config.forecast);
     let mut findings = Vec::new();
@@ -200,6 +200,14 @@ impl Scene<'_> {
                     step,
                     found.spread_before.max(found.spread_after),
                 )
+            }
+            Change::Slope => {
+                let step = per_hour(
+                    found.slope_after - found.slope_before,
+                    self.grid.step_seconds,
+                );
+                let old = per_hour(found.slope_before, self.grid.step_seconds);
+                (Detail::Slope, step, old.abs())
             }
             Change::Variance => {
                 let step = found.spread_after - found.spread_before;

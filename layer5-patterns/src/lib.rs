@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod analyze;
 pub mod anomaly;
 pub mod change_point;
+pub mod decomposition;
 pub mod detector;
 pub mod drift;
 mod error;

@@ -85,6 +85,53 @@ impl SegmentCost for MeanVarianceCost {
     }
 }
 
+/// Changes of level or slope under a known variance: squared distance to the segment's own line, over that variance.
+#[derive(Debug, Clone)]
+pub struct LineCost {
+    /// Sums of `t, t^2, v, t v, v^2` before each index, `t` from the middle of the series; shape `[n + 1]`.
+    sums: Vec<[f64; 5]>,
+    inverse_variance: f64,
+}
+
+impl LineCost {
+    /// `values`: shape `[n]`, finite. `variance`: of the noise, in the unit of `values` squared; positive.
+    pub fn new(values: &[f64], variance: f64) -> Self {
+        let middle = values.len() as f64 / 2.0;
+        let mut sums = Vec::with_capacity(values.len() + 1);
+        let mut last = [0.0; 5];
+        sums.push(last);
+        for (i, v) in values.iter().enumerate() {
+            let t = i as f64 - middle;
+            for (sum, term) in last.iter_mut().zip([t, t * t, *v, t * v, v * v]) {
+                *sum += term;
+            }
+            sums.push(last);
+        }
+        Self {
+            sums,
+            inverse_variance: 1.0 / variance.max(f64::MIN_POSITIVE),
+        }
+    }
+}
+
+impl SegmentCost for LineCost {
+    fn len(&self) -> usize {
+        self.sums.len() - 1
+    }
+
+    #[inline]
+    fn cost(&self, segment: Range<usize>) -> f64 {
+        let (a, b) = (&self.sums[segment.start], &self.sums[segment.end]);
+        let n = (segment.end - segment.start) as f64;
+        let (t, v) = (b[0] - a[0], b[2] - a[2]);
+        let tt = b[1] - a[1] - t * t / n;
+        let tv = b[3] - a[3] - t * v / n;
+        let vv = b[4] - a[4] - v * v / n;
+        let rest = if n > 1.0 { vv - tv * tv / tt } else { vv };
+        rest.max(0.0) * self.inverse_variance
+    }
+}
+
 fn running_sums(values: &[f64]) -> Vec<(f64, f64)> {
     let mut sums = Vec::with_capacity(values.len() + 1);
     let (mut sum, mut squares) = (0.0, 0.0);
@@ -110,6 +157,8 @@ mod tests {
             let at = at.min(n - 1);
             let mean = MeanCost::new(&values, 0.5);
             let both = MeanVarianceCost::new(&values, 1e-3);
+            let line = LineCost::new(&values, 0.5);
+            prop_assert!(line.cost(0..at) + line.cost(at..n) <= line.cost(0..n) + 1e-9);
             prop_assert!(mean.cost(0..at) + mean.cost(at..n) <= mean.cost(0..n) + 1e-9);
             prop_assert!(both.cost(0..at) + both.cost(at..n) <= both.cost(0..n) + 1e-9);
         }

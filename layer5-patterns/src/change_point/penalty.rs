@@ -4,7 +4,7 @@
 //! first-order process, and so must the penalty. Reference: Lavielle and Moulines (2000); Romano et al. (2022), DeCAFS.
 
 /// Autocorrelation beyond this would make the penalty of a random walk endless and hide every change of level.
-const PHI_MAX: f64 = 0.95;
+pub(super) const PHI_MAX: f64 = 0.95;
 
 /// `ln n` for each of `n_parameters` that a change adds, times the inflation of variance by autocorrelation `phi`.
 ///

@@ -267,17 +267,12 @@ mod tests {
         let frequency = 10.37 / n as f64;
         // A hash of the index: white, and the same in every run.
         let noise = |t: usize| {
-            (t as u64)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .rotate_left(23) as f64
-                / u64::MAX as f64
-                - 0.5
+            let mixed = (t as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64 - 0.5
         };
         let values: Vec<f64> = (0..n)
-            .map(|t| {
-                3.0 * (TAU * frequency * t as f64 + 1.0).sin() + ((t * 7919) % 13) as f64 / 13.0
-                    - 0.5
-            })
+            .map(|t| 3.0 * (TAU * frequency * t as f64 + 1.0).sin() + noise(t))
             .collect();
         let found = find(&values, &vec![1.0; n], 1e-4);
         let line = found.lines[0];
