@@ -2,8 +2,8 @@
 //! from the body, without an allocation per report as long as no string has an escape.
 //! In: a whole body, already decompressed and bounded in bytes by the transport. Out: one call of the sink per report.
 //! Called from: `server/http/reports` and every other source. Next: [`layer5_core::validate`], [`crate::intern`].
-//! Parts: `scan` reads JSON tokens, `number` turns decimals into doubles, `report_json` knows the two report shapes,
-//! [`wire`] the framed bincode.
+//! Parts: `scan` reads JSON tokens, `number` turns decimals into doubles, `keys` guesses what comes next, `report_json`
+//! knows the two report shapes, [`wire`] the framed bincode.
 //! Invariants: no input panics, recurses, or allocates more than the body's size; what the grammar of RFC 8259 refuses
 //! is refused, what it accepts is accepted, up to [`DecodeLimits`].
 //!
@@ -18,6 +18,7 @@
 //! - **Order of checks**: syntax first, then `agent_id`, `task_id`, the time, the metrics in the catalogue's order,
 //!   then the maps and the host name. The first that fails is the rejection.
 
+mod keys;
 mod number;
 mod report_json;
 mod scan;

@@ -37,50 +37,51 @@ const RECIPROCAL_POWER_MIN: i64 = -27;
 /// `5^q` for `q = 0, -1 .. -27`, as the upper 128 bits of its binary fraction, rounded up.
 const RECIPROCALS: [u128; 28] = reciprocals();
 
-/// Reads the JSON number at `start`; infinite when too large. An error is the index where a digit is missing.
-#[inline]
-pub(super) fn decimal(text: &str, start: usize) -> Result<(f64, usize), usize> {
+/// Reads the JSON number at `pos` and moves `pos` behind it; infinite when too large. `None`, with `pos` where a digit
+/// is missing, when there is no number.
+#[inline(always)]
+pub(super) fn decimal(text: &str, pos: &mut usize) -> Option<f64> {
     let bytes = text.as_bytes();
     let at = |i: usize| bytes.get(i).copied().unwrap_or(0);
-    let negative = at(start) == b'-';
-    let first = start + usize::from(negative);
+    let negative = at(*pos) == b'-';
+    let first = *pos + usize::from(negative);
     // Wraps when there are more than 19 digits; such a number takes the last road.
     let (mut w, mut i) = digits(bytes, first, 0);
+    *pos = i;
     let mut n_digits = i - first;
     if n_digits == 0 {
-        return Err(i);
+        return None;
     }
     if n_digits > 1 && at(first) == b'0' {
-        return Err(first + 1);
+        *pos = first + 1;
+        return None;
     }
     let mut q = 0_i64;
     if at(i) == b'.' {
         let from = i + 1;
         (w, i) = digits(bytes, from, w);
+        *pos = i;
         if i == from {
-            return Err(i);
+            return None;
         }
         n_digits += i - from;
         q = -((i - from) as i64);
     }
     if matches!(at(i), b'e' | b'E') {
-        let exponent;
-        (exponent, i) = exponent_at(bytes, i + 1)?;
-        q = q.saturating_add(exponent);
+        *pos = i + 1;
+        q = q.saturating_add(exponent(bytes, pos)?);
     }
     let magnitude = if n_digits <= DIGITS_MAX && w <= 1 << f64::MANTISSA_DIGITS && q.abs() <= 22 {
         let power = EXACT_POWERS[q.unsigned_abs() as usize];
-        if q < 0 {
-            w as f64 / power
-        } else {
-            w as f64 * power
-        }
+        // Through i64, for which there is an instruction.
+        let w = w as i64 as f64;
+        if q < 0 { w / power } else { w * power }
     } else if n_digits <= DIGITS_MAX && (RECIPROCAL_POWER_MIN..=0).contains(&q) {
         by_reciprocal(w, q)
     } else {
-        by_std(&text[first..i])
+        by_std(&text[first..*pos])
     };
-    Ok((if negative { -magnitude } else { magnitude }, i))
+    Some(if negative { -magnitude } else { magnitude })
 }
 
 /// Reads digits from `i` on behind those of `w`; returns all of them, wrapping, and where they end.
@@ -124,27 +125,24 @@ fn leading_digits(text: u64) -> (u64, usize) {
 
 /// Reads the exponent behind its `e`; saturates.
 #[cold]
-fn exponent_at(bytes: &[u8], mut i: usize) -> Result<(i64, usize), usize> {
-    let sign = bytes.get(i).copied().unwrap_or(0);
-    i += usize::from(matches!(sign, b'+' | b'-'));
-    let from = i;
+fn exponent(bytes: &[u8], pos: &mut usize) -> Option<i64> {
+    let sign = bytes.get(*pos).copied().unwrap_or(0);
+    *pos += usize::from(matches!(sign, b'+' | b'-'));
+    let from = *pos;
     let mut n = 0_i64;
     while let Some(digit) = bytes
-        .get(i)
+        .get(*pos)
         .map(|b| b.wrapping_sub(b'0'))
         .filter(|&d| d < 10)
     {
         n = n.saturating_mul(10).saturating_add(i64::from(digit));
-        i += 1;
+        *pos += 1;
     }
-    if i == from {
-        return Err(i);
-    }
-    Ok((if sign == b'-' { -n } else { n }, i))
+    (*pos > from).then_some(if sign == b'-' { -n } else { n })
 }
 
 /// `w * 10^q` to the nearest double, `-27 <= q <= 0`; the result is 0 or a normal number.
-#[inline]
+#[inline(never)]
 fn by_reciprocal(w: u64, q: i64) -> f64 {
     if w == 0 {
         return 0.0;
@@ -220,9 +218,10 @@ mod tests {
     #[track_caller]
     fn check(text: &str) {
         let expected: f64 = text.parse().expect(text);
-        let (value, end) = decimal(text, 0).expect(text);
+        let mut pos = 0;
+        let value = decimal(text, &mut pos).expect(text);
         assert_eq!(value.to_bits(), expected.to_bits(), "{text}");
-        assert_eq!(end, text.len(), "{text}");
+        assert_eq!(pos, text.len(), "{text}");
     }
 
     #[test]
@@ -272,10 +271,12 @@ mod tests {
             ("1e+", 3),
             (".5", 0),
         ] {
-            assert_eq!(decimal(text, 0), Err(at), "{text}");
+            let mut pos = 0;
+            assert_eq!((decimal(text, &mut pos), pos), (None, at), "{text}");
         }
         // A value ends where the grammar ends; whoever asked for it sees what follows.
-        assert_eq!(decimal("1-", 0), Ok((1.0, 1)));
+        let mut pos = 0;
+        assert_eq!((decimal("1-", &mut pos), pos), (Some(1.0), 1));
     }
 
     proptest! {

@@ -13,7 +13,8 @@ use layer5_core::{Kpi, MetricName, Reason, Rejection, Report, Shape, Timestamp, 
 use std::hash::BuildHasher;
 
 use super::DecodeLimits;
-use super::scan::{Broken, Kind, Literal, Scanner};
+use super::keys::Keys;
+use super::scan::{Broken, Kind, Scanner};
 
 /// Up to so many entries a map is searched from front to back; beyond it gets a hash table.
 const LINEAR_MAX: usize = 16;
@@ -81,16 +82,6 @@ const FIELDS: [Field; 13] = [
     Field::Metadata,
 ];
 
-const LITERALS: [Literal; 13] = {
-    let mut all = [Literal::key(""); 13];
-    let mut i = 0;
-    while i < all.len() {
-        all[i] = Literal::key(KEYS[i]);
-        i += 1;
-    }
-    all
-};
-
 impl Field {
     fn of_key(key: &str) -> Self {
         KEYS.iter()
@@ -138,13 +129,14 @@ struct Metrics<'a> {
     values: Vec<Value<'a>>,
     /// The entries of a wrong type.
     wrong: Vec<(usize, Kind)>,
-    /// `values` by name, kept from `LINEAR_MAX` entries on.
+    /// `values` by name, once there are more than `LINEAR_MAX`; behind by as many entries as it is shorter.
     index: HashTable<usize>,
     too_many: bool,
     /// A value was not finite, or of a wrong type.
     suspect: bool,
     /// A metric has the name of one of the catalogue.
     catalogued: bool,
+    keys: Keys<MetricName<'a>>,
 }
 
 /// One report while it is read.
@@ -164,8 +156,10 @@ pub(super) struct Draft<'a> {
     invalid_times: [Option<Cow<'a, str>>; 2],
     hosts: [Cow<'a, str>; 2],
     maps: [Metrics<'a>; 2],
-    /// Which field followed which, last time: the guess for this time, most often right.
-    next: [Field; N_FIELDS + 1],
+    keys: Keys<Field>,
+    /// Of the objects with the host names: whether the key is the host name's.
+    host_keys: [Keys<bool>; 2],
+    time_keys: Keys<TimePart>,
     values_max: usize,
 }
 
@@ -188,7 +182,9 @@ impl<'a> Draft<'a> {
             invalid_times: [None, None],
             hosts: [Cow::Borrowed(""), Cow::Borrowed("")],
             maps: Default::default(),
-            next: [Field::Unknown; N_FIELDS + 1],
+            keys: Keys::default(),
+            host_keys: Default::default(),
+            time_keys: Keys::default(),
             values_max: limits.values_max,
         }
     }
@@ -217,37 +213,14 @@ impl<'a> Draft<'a> {
 
     /// Reads the members of the report, its opening bracket being next.
     fn fields(&mut self, scanner: &mut Scanner<'a>, depth: u32) -> Result<(), Broken> {
-        scanner.advance(1);
-        scanner.skip_space();
-        if scanner.take(b'}') {
-            return Ok(());
-        }
-        let mut before = N_FIELDS;
-        loop {
-            let guess = self.next[before];
-            let guessed = LITERALS
-                .get(guess as usize)
-                .is_some_and(|literal| scanner.take_literal(literal));
-            let field = if guessed {
-                guess
-            } else {
-                let key = scanner.string()?;
-                scanner.skip_space();
-                scanner.expect(b':', "':'")?;
-                let field = Field::of_key(&key);
-                self.next[before] = field;
-                field
-            };
-            scanner.skip_space();
-            self.field(field, scanner, depth)?;
-            before = field as usize;
-            scanner.skip_space();
-            if scanner.take(b',') {
-                scanner.skip_space();
-                continue;
-            }
-            return scanner.expect(b'}', "',' or '}'");
-        }
+        let mut keys = std::mem::take(&mut self.keys);
+        let result = keys.each_member(
+            scanner,
+            |key| Field::of_key(&key),
+            |field, scanner, _| self.field(field, scanner, depth),
+        );
+        self.keys = keys;
+        result.map(|_| ())
     }
 
     #[inline(always)]
@@ -335,7 +308,7 @@ impl<'a> Draft<'a> {
             }
             b'{' => {
                 let start = scanner.offset();
-                let at = system_time(scanner, depth)?;
+                let at = system_time(scanner, depth, &mut self.time_keys)?;
                 (at, Cow::Borrowed(scanner.since(start)))
             }
             _ => return self.skip_wrong(field, scanner, depth),
@@ -367,17 +340,24 @@ impl<'a> Draft<'a> {
         }
         self.saw(field);
         let depth = deeper(scanner, depth)?;
-        each_member(scanner, |key, scanner| {
-            if key != "hostname" {
-                return scanner.skip_value(depth);
-            }
-            if scanner.peek() != b'"' {
-                return self.skip_wrong(host, scanner, depth);
-            }
-            self.hosts[of] = scanner.string()?;
-            self.saw(host);
-            Ok(())
-        })
+        let mut keys = std::mem::take(&mut self.host_keys[of]);
+        let result = keys.each_member(
+            scanner,
+            |key| key == "hostname",
+            |is_host, scanner, _| {
+                if !is_host {
+                    return scanner.skip_value(depth);
+                }
+                if scanner.peek() != b'"' {
+                    return self.skip_wrong(host, scanner, depth);
+                }
+                self.hosts[of] = scanner.string()?;
+                self.saw(host);
+                Ok(())
+            },
+        );
+        self.host_keys[of] = keys;
+        result.map(|_| ())
     }
 
     fn has(&self, field: Field) -> bool {
@@ -511,25 +491,32 @@ impl<'a> Metrics<'a> {
         self.index.clear();
         (self.too_many, self.suspect, self.catalogued) = (false, false, false);
         let depth = deeper(scanner, depth)?;
-        each_member(scanner, |key, scanner| {
-            let metric = MetricName::from(key);
+        let mut keys = std::mem::take(&mut self.keys);
+        let result = keys.each_member(scanner, MetricName::from, |metric, scanner, distinct| {
             self.catalogued |= matches!(metric, MetricName::Known(_));
+            let (mut value, mut wrong) = (f64::NAN, None);
             if matches!(scanner.peek(), b'-' | b'0'..=b'9') {
-                let value = scanner.number()?;
-                self.suspect |= !value.is_finite();
-                self.put(metric, value, None, values_max);
+                value = scanner.number()?;
             } else {
-                let kind = scanner.kind()?;
+                wrong = Some(scanner.kind()?);
                 scanner.skip_value(depth)?;
-                self.suspect = true;
-                self.put(metric, f64::NAN, Some(kind), values_max);
+            }
+            self.suspect |= !value.is_finite();
+            if distinct && !self.suspect && self.values.len() < values_max {
+                self.values.push(Value { metric, value });
+            } else {
+                self.put(metric, value, wrong, values_max);
             }
             Ok(())
-        })
+        });
+        if result == Ok(self.values.len()) {
+            keys.are_distinct(self.values.len());
+        }
+        self.keys = keys;
+        result.map(|_| ())
     }
 
     /// Notes what an entry holds, in the place of the one with the same name if there is one.
-    #[inline(always)]
     fn put(&mut self, metric: MetricName<'a>, value: f64, wrong: Option<Kind>, values_max: usize) {
         let Some(i) = self.slot(metric, values_max) else {
             self.too_many = true;
@@ -544,36 +531,30 @@ impl<'a> Metrics<'a> {
 
     /// The place of a metric in `values`: where it was before, or a new one at the end.
     fn slot(&mut self, metric: MetricName<'a>, values_max: usize) -> Option<usize> {
-        let n = self.values.len();
         let values = &mut self.values;
-        let hash = |metric: &MetricName<'_>| FixedState::default().hash_one(metric.as_str());
-        let found = if n <= LINEAR_MAX {
+        let found = if values.len() <= LINEAR_MAX {
             values.iter().position(|value| value.metric == metric)
         } else {
-            let wanted = hash(&metric);
-            self.index
-                .find(wanted, |&i| values[i].metric == metric)
-                .copied()
+            let hash = |metric: &MetricName<'_>| FixedState::default().hash_one(metric.as_str());
+            for i in self.index.len()..values.len() {
+                let key = hash(&values[i].metric);
+                self.index
+                    .insert_unique(key, i, |&j| hash(&values[j].metric));
+            }
+            let same = |&i: &usize| values[i].metric == metric;
+            self.index.find(hash(&metric), same).copied()
         };
         if found.is_some() {
             return found;
         }
-        if n >= values_max {
+        if values.len() >= values_max {
             return None;
         }
         values.push(Value {
             metric,
             value: f64::NAN,
         });
-        if n >= LINEAR_MAX {
-            let first_not_indexed = if n == LINEAR_MAX { 0 } else { n };
-            for i in first_not_indexed..=n {
-                let key = hash(&values[i].metric);
-                self.index
-                    .insert_unique(key, i, |&j| hash(&values[j].metric));
-            }
-        }
-        Some(n)
+        Some(values.len() - 1)
     }
 
     fn check(&self, field: &str, values_max: usize) -> Result<(), Rejection> {
@@ -591,32 +572,6 @@ impl<'a> Metrics<'a> {
         self.values
             .iter()
             .try_for_each(|value| finite(&entry_name(field, &value.metric), value.value))
-    }
-}
-
-/// Reads the members of an object, the opening bracket being next; `member` reads the value of a key.
-#[inline]
-fn each_member<'a>(
-    scanner: &mut Scanner<'a>,
-    mut member: impl FnMut(Cow<'a, str>, &mut Scanner<'a>) -> Result<(), Broken>,
-) -> Result<(), Broken> {
-    scanner.expect(b'{', "an object")?;
-    scanner.skip_space();
-    if scanner.take(b'}') {
-        return Ok(());
-    }
-    loop {
-        let key = scanner.string()?;
-        scanner.skip_space();
-        scanner.expect(b':', "':'")?;
-        scanner.skip_space();
-        member(key, scanner)?;
-        scanner.skip_space();
-        if scanner.take(b',') {
-            scanner.skip_space();
-            continue;
-        }
-        return scanner.expect(b'}', "',' or '}'");
     }
 }
 
@@ -638,21 +593,38 @@ fn seconds_to_time(text: &str, seconds: f64) -> Option<Timestamp> {
     Timestamp::from_seconds(seconds)
 }
 
+/// The members of a time in the form of a serde `SystemTime`.
+#[derive(Clone, Copy, Debug)]
+enum TimePart {
+    Seconds,
+    Nanos,
+    Unknown,
+}
+
 /// Reads `{"secs_since_epoch": u64, "nanos_since_epoch": u32}`; without nanoseconds they are 0.
-fn system_time(scanner: &mut Scanner<'_>, depth: u32) -> Result<Option<Timestamp>, Broken> {
+fn system_time(
+    scanner: &mut Scanner<'_>,
+    depth: u32,
+    keys: &mut Keys<TimePart>,
+) -> Result<Option<Timestamp>, Broken> {
     let depth = deeper(scanner, depth)?;
     let (mut secs, mut nanos, mut sound) = (None, Some(0), true);
-    each_member(scanner, |key, scanner| {
-        match &*key {
-            "secs_since_epoch" => {
+    let meaning = |key: Cow<'_, str>| match &*key {
+        "secs_since_epoch" => TimePart::Seconds,
+        "nanos_since_epoch" => TimePart::Nanos,
+        _ => TimePart::Unknown,
+    };
+    keys.each_member(scanner, meaning, |part, scanner, _| {
+        match part {
+            TimePart::Seconds => {
                 secs = integer(scanner, depth)?;
                 sound &= secs.is_some();
             }
-            "nanos_since_epoch" => {
+            TimePart::Nanos => {
                 nanos = integer(scanner, depth)?.and_then(|n| u32::try_from(n).ok());
                 sound &= nanos.is_some();
             }
-            _ => scanner.skip_value(depth)?,
+            TimePart::Unknown => scanner.skip_value(depth)?,
         }
         Ok(())
     })?;
