@@ -1,0 +1,457 @@
+//! The store: everything durable, in one folder, written by one thread and read by any.
+//! In: [`Group`]s from the committer. Out: the log for replay, and [`views`](self) of it for queries. Called from: the
+//! committer, the outbox, HTTP handlers.
+//!
+//! State is a function of the log, so durability is decided in one place: [`Store::commit`] writes one group into the
+//! log with one fsync, all of it or nothing. What can be asked for (names, patterns, recommendations, the outbox) is a
+//! view of the log in a second file that needs no fsync of its own; what it lacks after a crash is applied again
+//! at [`Store::open`].
+//!
+//! ```text
+//! data/lock           who has the folder
+//! data/log/*.redb     groups, in segments of bounded size
+//! data/views.redb     what they amount to
+//! data/snapshots/*.l5 state of the shards and the tuner at a position of the log
+//! ```
+//! Invariants: after `Ok` from `commit` the group survives any crash; after an error from the disk nothing more is
+//! taken until the folder is opened again, because a failed fsync says nothing about what is on the disk.
+//! Reference: docs/decisions/0001-store.md.
+
+mod columns;
+mod control;
+mod error;
+mod group;
+mod lock;
+mod log;
+mod medium;
+mod query;
+mod record;
+mod snapshot;
+mod views;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use layer5_core::codec::PAYLOAD_BYTES_MAX;
+use layer5_core::{PatternEvent, PatternKind, Rejection, Timestamp};
+use uuid::Uuid;
+
+pub use control::{Ask, Control, EvolutionFeedback, ResourceNotice};
+pub use error::{CommitError, OpenError, ReadError};
+pub use group::{Effects, Evaluation, Group, StoredRecommendation, StoredReport, Totals};
+pub use log::Groups;
+pub use medium::Faults;
+pub use query::{
+    DeadLetter, DiskSpace, PatternQuery, RecommendationRow, RecommendationState, StoredNames,
+};
+pub use snapshot::Snapshot;
+
+/// Limits of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// A log segment is sealed beyond this size; also what recovery reads at most, bytes.
+    pub segment_bytes: u64,
+    /// Page cache of the newest log segment, bytes.
+    pub log_cache_bytes: usize,
+    /// Page cache of the views, bytes.
+    pub views_cache_bytes: usize,
+    /// Groups after which the views are made durable: what [`Store::open`] applies again at most.
+    pub checkpoint_groups: u64,
+    /// Below this, [`Store::commit`] answers [`CommitError::DiskFull`], bytes.
+    pub min_free_bytes: u64,
+    /// Size of the dead-letter log; the oldest letters go first, bytes.
+    pub dead_letter_bytes_max: u64,
+}
+
+impl Default for StoreConfig {
+    /// Together under 100 MB of memory: the caches, and one group of at most a few MB on its way.
+    fn default() -> Self {
+        Self {
+            segment_bytes: 128 << 20,
+            log_cache_bytes: 16 << 20,
+            views_cache_bytes: 24 << 20,
+            checkpoint_groups: 1024,
+            min_free_bytes: 64 << 20,
+            dead_letter_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// An open data folder.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    config: StoreConfig,
+    log: Arc<log::Log>,
+    views: views::Views,
+    writer: Mutex<Writer>,
+    poisoned: AtomicBool,
+    _lock: lock::FolderLock,
+}
+
+#[derive(Debug)]
+struct Writer {
+    totals: Totals,
+    groups_since_checkpoint: u64,
+}
+
+impl Store {
+    /// Opens `dir`, or makes a new store of it, and brings the views up to the end of the log.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when another process has it; [`OpenError::NewerFormat`], [`OpenError::Damaged`] with the
+    /// file; [`OpenError::Io`]. Nothing is changed then.
+    ///
+    /// # Cost
+    /// Reads the newest log segment and the views, about 1 s a gigabyte, and applies at most
+    /// [`StoreConfig::checkpoint_groups`] groups.
+    pub fn open(dir: &Path, config: &StoreConfig) -> Result<Self, OpenError> {
+        Self::open_with_faults(dir, config, &Faults::default())
+    }
+
+    /// [`Store::open`] on a disk that can be made to fail, for tests of what happens then.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with_faults(
+        dir: &Path,
+        config: &StoreConfig,
+        faults: &Faults,
+    ) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
+        let lock = lock::FolderLock::take(dir)?;
+        let (views, applied) = views::Views::open(dir, config.views_cache_bytes, faults)?;
+        let log_dir = dir.join("log");
+        let cache_bytes = config.log_cache_bytes;
+        let (log, totals) =
+            log::Log::open(log_dir.clone(), config.segment_bytes, cache_bytes, faults.clone())?;
+        if applied > totals.last_seq {
+            return Err(OpenError::Damaged {
+                file: log_dir,
+                detail: format!("ends at group {}, {applied} were there", totals.last_seq),
+            });
+        }
+        let store = Self {
+            dir: dir.to_owned(),
+            config: config.clone(),
+            log: Arc::new(log),
+            views,
+            writer: Mutex::new(Writer { totals, groups_since_checkpoint: 0 }),
+            poisoned: AtomicBool::new(false),
+            _lock: lock,
+        };
+        store.catch_up(applied, totals.last_seq)?;
+        Ok(store)
+    }
+
+    fn catch_up(&self, applied: u64, last_seq: u64) -> Result<(), OpenError> {
+        if applied == last_seq {
+            return Ok(());
+        }
+        let file = self.dir.join("views.redb");
+        let wrong = |e| OpenError::from_redb(&file, e);
+        for group in self.log.groups(applied + 1, last_seq) {
+            self.views.apply(&group?).map_err(wrong)?;
+        }
+        self.views.checkpoint(last_seq).map_err(wrong)
+    }
+
+    /// Makes `group` durable, whole or not at all, and visible to queries.
+    ///
+    /// # Errors
+    /// [`CommitError::Failed`] at the first failure of the disk and [`CommitError::Poisoned`] ever after; the other
+    /// variants leave the store as it was.
+    ///
+    /// # Cost
+    /// One fsync, and a second one when a segment is sealed or the views are due; 30 ns of CPU a sample.
+    pub fn commit(&self, group: &Group) -> Result<(), CommitError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_poisoned() {
+            return Err(CommitError::Poisoned);
+        }
+        let expected = writer.totals.last_seq + 1;
+        if group.seq != expected {
+            return Err(CommitError::OutOfOrder { expected, found: group.seq });
+        }
+        self.check_space()?;
+        let totals = writer.totals.plus(group);
+        let bytes = record::encode(group, totals);
+        if bytes.len() > PAYLOAD_BYTES_MAX {
+            return Err(CommitError::TooLarge { bytes: bytes.len(), bytes_max: PAYLOAD_BYTES_MAX });
+        }
+        self.log.append(group, &bytes).map_err(|e| self.poison(e))?;
+        writer.totals = totals;
+        self.views.apply(group).map_err(|e| self.poison(e))?;
+        writer.groups_since_checkpoint += 1;
+        if writer.groups_since_checkpoint >= self.config.checkpoint_groups {
+            self.checkpoint_of(&mut writer)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the views durable too, so that the next [`Store::open`] has nothing to apply.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn checkpoint(&self) -> Result<(), CommitError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.checkpoint_of(&mut writer)
+    }
+
+    fn checkpoint_of(&self, writer: &mut Writer) -> Result<(), CommitError> {
+        if self.is_poisoned() {
+            return Err(CommitError::Poisoned);
+        }
+        self.views.checkpoint(writer.totals.last_seq).map_err(|e| self.poison(e))?;
+        writer.groups_since_checkpoint = 0;
+        Ok(())
+    }
+
+    fn check_space(&self) -> Result<(), CommitError> {
+        let min_free_bytes = self.config.min_free_bytes;
+        match self.disk_space() {
+            Ok(DiskSpace { free, .. }) if free < min_free_bytes => {
+                Err(CommitError::DiskFull { free_bytes: free, min_free_bytes })
+            }
+            // A file system that does not tell its size will tell when a write fails.
+            _ => Ok(()),
+        }
+    }
+
+    fn poison(&self, error: redb::Error) -> CommitError {
+        self.poisoned.store(true, Ordering::SeqCst);
+        CommitError::Failed { source: Box::new(error) }
+    }
+
+    /// Whether the disk failed, so that nothing is taken any more.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::SeqCst)
+    }
+
+    /// What was ever stored.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).totals
+    }
+
+    /// The oldest group that is still in the log; `None` in an empty store.
+    #[must_use]
+    pub fn first_seq(&self) -> Option<u64> {
+        self.log.first_seq()
+    }
+
+    /// The groups from `seq` to the newest one at this moment, read one by one.
+    ///
+    /// Each item is an error when its group is damaged ([`ReadError::Damaged`] names file and position) or gone
+    /// ([`ReadError::Missing`]); the iterator ends after it.
+    #[must_use]
+    pub fn groups_from(&self, seq: u64) -> Groups {
+        self.log.groups(seq, self.totals().last_seq)
+    }
+
+    /// Every name that has a number.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn names(&self) -> Result<StoredNames, ReadError> {
+        self.views.names()
+    }
+
+    /// How far each source was read: source -> offset.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn offsets(&self) -> Result<BTreeMap<String, String>, ReadError> {
+        self.views.offsets()
+    }
+
+    /// Writes the state of position `seq` and keeps the snapshot before it; older ones go.
+    ///
+    /// # Errors
+    /// When the disk refuses; the snapshots that were there stay.
+    pub fn write_snapshot(&self, seq: u64, parts: &[(String, Vec<u8>)]) -> Result<(), ReadError> {
+        snapshot::write(&self.snapshot_dir(), seq, parts)
+    }
+
+    /// The newest snapshot that reads back whole. Damaged ones are skipped with a warning in the log.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn latest_snapshot(&self) -> Result<Option<Snapshot>, ReadError> {
+        let (found, damaged) = snapshot::latest(&self.snapshot_dir(), self.totals().last_seq)?;
+        for error in damaged {
+            tracing::warn!(%error, "a snapshot is unusable, an older one is taken");
+        }
+        Ok(found)
+    }
+
+    fn snapshot_dir(&self) -> PathBuf {
+        self.dir.join("snapshots")
+    }
+
+    /// The patterns that `query` asks for, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    ///
+    /// # Cost
+    /// About 1 us for each pattern looked at, from `query.after` on.
+    pub fn patterns(&self, query: &PatternQuery) -> Result<Vec<PatternEvent>, ReadError> {
+        self.views.patterns(query)
+    }
+
+    /// How many patterns of each kind were ever stored; a kind without one is absent.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn pattern_counts(&self) -> Result<BTreeMap<PatternKind, u64>, ReadError> {
+        self.views.pattern_counts()
+    }
+
+    /// The highest pattern id ever stored, 0 before the first; retention does not lower it.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn last_pattern_id(&self) -> Result<u64, ReadError> {
+        self.views.last_pattern_id()
+    }
+
+    /// At most `limit` recommendations numbered above `after`, in the order of issue.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn recommendations(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<RecommendationRow>, ReadError> {
+        self.views.recommendations(after, limit)
+    }
+
+    /// One recommendation, if it was ever issued.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn recommendation(&self, id: Uuid) -> Result<Option<RecommendationRow>, ReadError> {
+        self.views.recommendation(id)
+    }
+
+    /// At most `limit` undelivered recommendations numbered above `after`, in the order of issue and so in order for
+    /// every agent.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn pending(&self, after: u64, limit: usize) -> Result<Vec<RecommendationRow>, ReadError> {
+        self.views.pending(after, limit)
+    }
+
+    /// How many recommendations wait in the outbox, and how many were ever issued.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn outbox_depth(&self) -> Result<(u64, u64), ReadError> {
+        self.views.outbox_depth()
+    }
+
+    /// Takes delivered recommendations out of the outbox, durably, outside the log. A delivery that the tuner should
+    /// know of goes through [`Effects::delivered`] or [`Control::Delivered`] instead.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn mark_delivered(&self, ids: &[Uuid]) -> Result<(), CommitError> {
+        self.settle(ids, RecommendationState::Delivered, "")
+    }
+
+    /// Takes a recommendation out of the outbox that Layer7 refused for good, with its words.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn mark_refused(&self, id: Uuid, words: &str) -> Result<(), CommitError> {
+        self.settle(&[id], RecommendationState::Rejected, words)
+    }
+
+    fn settle(
+        &self,
+        ids: &[Uuid],
+        state: RecommendationState,
+        words: &str,
+    ) -> Result<(), CommitError> {
+        if self.is_poisoned() {
+            return Err(CommitError::Poisoned);
+        }
+        self.views.settle(ids, state, words).map_err(|e| self.poison(e))
+    }
+
+    /// Keeps a refused report. It is durable with the next checkpoint, not before: its sender was told already.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn append_dead_letter(
+        &self,
+        at: Timestamp,
+        source: &str,
+        rejection: &Rejection,
+        raw: &[u8],
+    ) -> Result<(), CommitError> {
+        if self.is_poisoned() {
+            return Err(CommitError::Poisoned);
+        }
+        let bytes_max = self.config.dead_letter_bytes_max;
+        self.views
+            .append_dead_letter(at, source, rejection, raw, bytes_max)
+            .map_err(|e| self.poison(e))
+    }
+
+    /// At most `limit` refused reports numbered above `after`, oldest first.
+    ///
+    /// # Errors
+    /// When the views can't be read.
+    pub fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, ReadError> {
+        self.views.dead_letters(after, limit)
+    }
+
+    /// Removes log segments whose groups are all older than `at`, as far as no kept snapshot needs them. Without a
+    /// snapshot everything is needed. Returns how many segments went.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn drop_log_before(&self, at: Timestamp) -> Result<usize, ReadError> {
+        let Some(snapshot_seq) = snapshot::oldest_seq(&self.snapshot_dir())? else {
+            return Ok(0);
+        };
+        // A view that is not durable needs its groups; after a checkpoint none does.
+        if self.checkpoint().is_err() {
+            return Ok(0);
+        }
+        self.log.drop_before(at, snapshot_seq + 1)
+    }
+
+    /// Removes the oldest patterns while they were detected before `at`. Returns how many went.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn drop_patterns_before(&self, at: Timestamp) -> Result<u64, ReadError> {
+        self.views.drop_patterns_before(at)
+    }
+
+    /// Bytes of all files of the store.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        log::bytes_under(&self.dir)
+    }
+
+    /// Room on the disk that holds the store.
+    ///
+    /// # Errors
+    /// When the file system does not tell.
+    pub fn disk_space(&self) -> std::io::Result<DiskSpace> {
+        let stat = rustix::fs::statvfs(&self.dir)?;
+        Ok(DiskSpace {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
+    }
+}

@@ -1,0 +1,655 @@
+//! What the groups amount to, ready to be asked: names, patterns, recommendations, the outbox, offsets, dead letters.
+//! In: groups, after the log has them durably. Out: rows. Called from: [`super::Store`].
+//! Layout: `views.redb`, one table per question. A view is a function of the log, so its commits need no fsync of
+//! their own: the row `applied` says up to which group the file has come, and what is missing is applied again at
+//! start. [`Views::checkpoint`] makes the file durable and moves `applied` up.
+//! Invariants: `applied` and what it speaks of change in one transaction; a recommendation and an event are put only
+//! if their id is absent; a row of `outbox` exists exactly while its recommendation is pending.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use layer5_core::codec::{self, Format};
+use layer5_core::{
+    AgentId, MetricId, PatternEvent, PatternKind, Rejection, SeriesId, SeriesKey, Timestamp,
+};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::control::Control;
+use super::error::{OpenError, ReadError};
+use super::group::{Evaluation, Group, StoredRecommendation};
+use super::medium::{self, Faults};
+use super::query::{
+    DeadLetter, PatternQuery, RecommendationRow, RecommendationState, StoredNames,
+};
+use super::record::{Bytes, EventRecord};
+
+type Numbers = TableDefinition<'static, &'static str, u64>;
+type Strings = TableDefinition<'static, u32, &'static str>;
+type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
+
+const NUMBERS: Numbers = TableDefinition::new("numbers");
+const AGENTS: Strings = TableDefinition::new("agents");
+const HOSTS: Strings = TableDefinition::new("hosts");
+const METRICS: Strings = TableDefinition::new("metrics");
+const SERIES: TableDefinition<'_, u32, (u32, u32)> = TableDefinition::new("series");
+const OFFSETS: TableDefinition<'_, &str, &str> = TableDefinition::new("offsets");
+const PATTERNS: Rows<u64> = TableDefinition::new("patterns");
+const PATTERN_COUNTS: Numbers = TableDefinition::new("pattern_counts");
+const RECOMMENDATIONS: Rows<u64> = TableDefinition::new("recommendations");
+const NUMBER_OF_ID: TableDefinition<'_, u128, u64> = TableDefinition::new("number_of_id");
+const OUTBOX: TableDefinition<'_, u64, ()> = TableDefinition::new("outbox");
+const DEAD_LETTERS: Rows<u64> = TableDefinition::new("dead_letters");
+
+/// The format of the whole folder; raised when an older program must not open it.
+const FOLDER_FORMAT: u64 = 1;
+const PATTERN: Format = Format { kind: 2, version: 1 };
+const RECOMMENDATION: Format = Format { kind: 3, version: 1 };
+const DEAD_LETTER: Format = Format { kind: 4, version: 1 };
+
+/// The file and its database.
+#[derive(Debug)]
+pub(super) struct Views {
+    file: PathBuf,
+    database: Database,
+}
+
+/// One row of `recommendations`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct RecommendationRecord {
+    stored: StoredRecommendation,
+    state: RecommendationState,
+    refusal: String,
+    evaluation: Option<Evaluation>,
+}
+
+/// One row of `dead_letters`.
+#[derive(Serialize, Deserialize)]
+struct DeadLetterRecord {
+    at: Timestamp,
+    source: String,
+    reason: String,
+    field: String,
+    detail: String,
+    raw: Bytes,
+}
+
+impl Views {
+    /// Opens the file of `dir`. Returns the newest group applied, durably.
+    pub(super) fn open(
+        dir: &Path,
+        cache_bytes: usize,
+        faults: &Faults,
+    ) -> Result<(Self, u64), OpenError> {
+        let file = dir.join("views.redb");
+        let wrong = |e| OpenError::from_redb(&file, e);
+        let database = medium::open(&file, cache_bytes, true, faults).map_err(wrong)?;
+        let views = Self { file: file.clone(), database };
+        let (format, applied) = views.create_tables().map_err(wrong)?;
+        if format > FOLDER_FORMAT {
+            return Err(OpenError::NewerFormat {
+                file,
+                found: u32::try_from(format).unwrap_or(u32::MAX),
+                known: FOLDER_FORMAT as u32,
+            });
+        }
+        Ok((views, applied))
+    }
+
+    /// Every table exists from here on; returns the folder's format and the newest group applied.
+    fn create_tables(&self) -> Result<(u64, u64), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        let (format, applied);
+        {
+            let mut numbers = transaction.open_table(NUMBERS)?;
+            let stored = numbers.get("format")?.map(|n| n.value());
+            format = stored.unwrap_or(FOLDER_FORMAT);
+            if format > FOLDER_FORMAT {
+                return Ok((format, 0));
+            }
+            numbers.insert("format", FOLDER_FORMAT)?;
+            applied = numbers.get("applied")?.map_or(0, |n| n.value());
+        }
+        for names in [AGENTS, HOSTS, METRICS] {
+            transaction.open_table(names)?;
+        }
+        transaction.open_table(SERIES)?;
+        transaction.open_table(OFFSETS)?;
+        transaction.open_table(PATTERN_COUNTS)?;
+        transaction.open_table(NUMBER_OF_ID)?;
+        transaction.open_table(OUTBOX)?;
+        for rows in [PATTERNS, RECOMMENDATIONS, DEAD_LETTERS] {
+            transaction.open_table(rows)?;
+        }
+        transaction.commit()?;
+        Ok((format, applied))
+    }
+
+    /// Applies `group`, which the log has. Not durable by itself.
+    pub(super) fn apply(&self, group: &Group) -> Result<(), redb::Error> {
+        if !changes_views(group) {
+            return Ok(());
+        }
+        let mut transaction = self.database.begin_write()?;
+        set_durability(&mut transaction, Durability::None);
+        write_names(&transaction, group)?;
+        write_events(&transaction, &group.effects.events)?;
+        {
+            let mut advice = Advice::open(&transaction)?;
+            for stored in &group.effects.recommendations {
+                advice.put(stored)?;
+            }
+            for id in delivered_in(group) {
+                advice.settle(id, RecommendationState::Delivered, "")?;
+            }
+            for (id, words) in &group.effects.refused {
+                advice.settle(*id, RecommendationState::Rejected, words)?;
+            }
+            for evaluation in &group.effects.evaluations {
+                advice.evaluate(evaluation)?;
+            }
+            transaction.open_table(NUMBERS)?.insert("applied", group.seq)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Makes everything applied so far durable; all groups up to `applied` are.
+    pub(super) fn checkpoint(&self, applied: u64) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(NUMBERS)?.insert("applied", applied)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Takes recommendations out of the outbox, durably.
+    pub(super) fn settle(
+        &self,
+        ids: &[Uuid],
+        state: RecommendationState,
+        words: &str,
+    ) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut advice = Advice::open(&transaction)?;
+            for &id in ids {
+                advice.settle(id, state, words)?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Every name, in the order of the numbers.
+    pub(super) fn names(&self) -> Result<StoredNames, ReadError> {
+        self.read("names", |transaction| {
+            let strings = |table: Strings| -> Result<Vec<(u32, String)>, redb::Error> {
+                let mut rows = vec![];
+                for row in transaction.open_table(table)?.iter()? {
+                    let (key, name) = row?;
+                    rows.push((key.value(), name.value().to_owned()));
+                }
+                Ok(rows)
+            };
+            let mut series = vec![];
+            for row in transaction.open_table(SERIES)?.iter()? {
+                let (key, of) = row?;
+                let (agent, metric) = of.value();
+                let key_of = SeriesKey { agent: AgentId(agent), metric: MetricId(metric) };
+                series.push((SeriesId(key.value()), key_of));
+            }
+            let agents = |rows: Vec<(u32, String)>| {
+                rows.into_iter().map(|(id, name)| (AgentId(id), name)).collect()
+            };
+            Ok(StoredNames {
+                agents: agents(strings(AGENTS)?),
+                hosts: agents(strings(HOSTS)?),
+                metrics: strings(METRICS)?.into_iter().map(|(id, n)| (MetricId(id), n)).collect(),
+                series,
+            })
+        })
+    }
+
+    /// How far each source was read.
+    pub(super) fn offsets(&self) -> Result<BTreeMap<String, String>, ReadError> {
+        self.read("offsets", |transaction| {
+            let mut offsets = BTreeMap::new();
+            for row in transaction.open_table(OFFSETS)?.iter()? {
+                let (source, offset) = row?;
+                offsets.insert(source.value().to_owned(), offset.value().to_owned());
+            }
+            Ok(offsets)
+        })
+    }
+
+    /// Patterns that `query` asks for, in the order of their ids.
+    pub(super) fn patterns(&self, query: &PatternQuery) -> Result<Vec<PatternEvent>, ReadError> {
+        let Some(from) = query.after.map_or(Some(0), |id| id.checked_add(1)) else {
+            return Ok(vec![]);
+        };
+        let mut found = vec![];
+        self.rows("patterns", PATTERNS, from, PATTERN, |_, record: EventRecord| {
+            let event = PatternEvent::from(record);
+            if query.admits(&event) {
+                found.push(event);
+            }
+            found.len() < query.limit
+        })?;
+        Ok(found)
+    }
+
+    /// How many patterns of each kind were ever stored.
+    pub(super) fn pattern_counts(&self) -> Result<BTreeMap<PatternKind, u64>, ReadError> {
+        self.read("pattern_counts", |transaction| {
+            let counts = transaction.open_table(PATTERN_COUNTS)?;
+            let mut by_kind = BTreeMap::new();
+            for kind in PatternKind::ALL {
+                if let Some(n) = counts.get(kind.as_str())? {
+                    by_kind.insert(kind, n.value());
+                }
+            }
+            Ok(by_kind)
+        })
+    }
+
+    /// The id of the newest pattern ever stored; 0 before the first.
+    pub(super) fn last_pattern_id(&self) -> Result<u64, ReadError> {
+        self.read("numbers", |transaction| {
+            let last = transaction.open_table(NUMBERS)?.get("last_pattern_id")?;
+            Ok(last.map_or(0, |n| n.value()))
+        })
+    }
+
+    /// At most `limit` recommendations numbered above `after`.
+    pub(super) fn recommendations(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<RecommendationRow>, ReadError> {
+        let mut found = vec![];
+        if let Some(from) = after.checked_add(1) {
+            let table = ("recommendations", RECOMMENDATIONS);
+            self.rows(table.0, table.1, from, RECOMMENDATION, |number, record| {
+                found.push(row_of(number, record));
+                found.len() < limit
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// One recommendation.
+    pub(super) fn recommendation(&self, id: Uuid) -> Result<Option<RecommendationRow>, ReadError> {
+        let number = self.read("number_of_id", |transaction| {
+            Ok(transaction.open_table(NUMBER_OF_ID)?.get(id.as_u128())?.map(|n| n.value()))
+        })?;
+        let Some(number) = number else {
+            return Ok(None);
+        };
+        self.numbered(&[number]).map(|mut rows| rows.pop())
+    }
+
+    /// At most `limit` pending recommendations numbered above `after`, oldest first: in order for every agent.
+    pub(super) fn pending(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<RecommendationRow>, ReadError> {
+        let numbers = self.read("outbox", |transaction| {
+            let mut numbers = vec![];
+            let outbox = transaction.open_table(OUTBOX)?;
+            for row in outbox.range(after.saturating_add(1)..)?.take(limit) {
+                numbers.push(row?.0.value());
+            }
+            Ok(numbers)
+        })?;
+        self.numbered(&numbers)
+    }
+
+    /// How many recommendations are pending, and how many were ever issued.
+    pub(super) fn outbox_depth(&self) -> Result<(u64, u64), ReadError> {
+        self.read("outbox", |transaction| {
+            let pending = transaction.open_table(OUTBOX)?.len()?;
+            let numbers = transaction.open_table(NUMBERS)?;
+            let issued = numbers.get("last_recommendation")?.map_or(0, |n| n.value());
+            Ok((pending, issued))
+        })
+    }
+
+    fn numbered(&self, numbers: &[u64]) -> Result<Vec<RecommendationRow>, ReadError> {
+        let records = self.read("recommendations", |transaction| {
+            let table = transaction.open_table(RECOMMENDATIONS)?;
+            let mut records = Vec::with_capacity(numbers.len());
+            for &number in numbers {
+                if let Some(bytes) = table.get(number)? {
+                    records.push((number, bytes.value().to_vec()));
+                }
+            }
+            Ok(records)
+        })?;
+        records
+            .into_iter()
+            .map(|(number, bytes)| {
+                self.decode("recommendations", number, RECOMMENDATION, &bytes)
+                    .map(|record| row_of(number, record))
+            })
+            .collect()
+    }
+
+    /// Keeps a refused report; the oldest go while the log is over `bytes_max`. Durable with the next checkpoint.
+    pub(super) fn append_dead_letter(
+        &self,
+        at: Timestamp,
+        source: &str,
+        rejection: &Rejection,
+        raw: &[u8],
+        bytes_max: u64,
+    ) -> Result<(), redb::Error> {
+        let record = DeadLetterRecord {
+            at,
+            source: source.to_owned(),
+            reason: rejection.reason.to_string(),
+            field: rejection.field.clone(),
+            detail: rejection.detail.clone(),
+            raw: Bytes(raw.to_vec()),
+        };
+        let bytes = codec::encode(DEAD_LETTER, &record);
+        let mut transaction = self.database.begin_write()?;
+        set_durability(&mut transaction, Durability::None);
+        {
+            let mut letters = transaction.open_table(DEAD_LETTERS)?;
+            let mut numbers = transaction.open_table(NUMBERS)?;
+            let number = next_number(&mut numbers, "last_dead_letter")?;
+            letters.insert(number, &bytes[..])?;
+            let mut total = numbers.get("dead_letter_bytes")?.map_or(0, |n| n.value());
+            total += bytes.len() as u64;
+            while total > bytes_max {
+                let Some((_, oldest)) = letters.pop_first()? else {
+                    break;
+                };
+                total = total.saturating_sub(oldest.value().len() as u64);
+            }
+            numbers.insert("dead_letter_bytes", total)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// At most `limit` refused reports numbered above `after`.
+    pub(super) fn dead_letters(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, ReadError> {
+        let mut found = vec![];
+        if let Some(from) = after.checked_add(1) {
+            let table = ("dead_letters", DEAD_LETTERS);
+            self.rows(table.0, table.1, from, DEAD_LETTER, |number, letter: DeadLetterRecord| {
+                found.push(DeadLetter {
+                    number,
+                    at: letter.at,
+                    source: letter.source,
+                    reason: letter.reason,
+                    field: letter.field,
+                    detail: letter.detail,
+                    raw: letter.raw.0,
+                });
+                found.len() < limit
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Removes the oldest patterns while they were detected before `at`. Returns how many went.
+    pub(super) fn drop_patterns_before(&self, at: Timestamp) -> Result<u64, ReadError> {
+        let mut end = None;
+        let mut n_dropped = 0;
+        self.rows("patterns", PATTERNS, 0, PATTERN, |id, record: EventRecord| {
+            let old = PatternEvent::from(record).finding.detected_at < at;
+            if old {
+                end = Some(id);
+                n_dropped += 1;
+            }
+            old
+        })?;
+        let Some(end) = end else {
+            return Ok(0);
+        };
+        let drop_range = || -> Result<(), redb::Error> {
+            let mut transaction = self.database.begin_write()?;
+            set_durability(&mut transaction, Durability::None);
+            transaction.open_table(PATTERNS)?.retain_in(..=end, |_, _| false)?;
+            transaction.commit()?;
+            Ok(())
+        };
+        drop_range().map_err(|e| ReadError::engine(&self.file, e))?;
+        Ok(n_dropped)
+    }
+
+    /// Decodes the rows from key `from` on and shows them to `visit` until it returns `false`.
+    fn rows<T: DeserializeOwned>(
+        &self,
+        table_name: &str,
+        table: Rows<u64>,
+        from: u64,
+        format: Format,
+        mut visit: impl FnMut(u64, T) -> bool,
+    ) -> Result<(), ReadError> {
+        let engine = |e: redb::Error| ReadError::engine(&self.file, e);
+        let transaction = self.database.begin_read().map_err(|e| engine(e.into()))?;
+        let rows = transaction.open_table(table).map_err(|e| engine(e.into()))?;
+        for row in rows.range(from..).map_err(|e| engine(e.into()))? {
+            let (key, bytes) = row.map_err(|e| engine(e.into()))?;
+            let value = self.decode(table_name, key.value(), format, bytes.value())?;
+            if !visit(key.value(), value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn decode<T: DeserializeOwned>(
+        &self,
+        table_name: &str,
+        key: u64,
+        format: Format,
+        bytes: &[u8],
+    ) -> Result<T, ReadError> {
+        codec::decode(format, bytes)
+            .map_err(|e| ReadError::damaged(&self.file, format!("{table_name} {key}"), e))
+    }
+
+    fn read<T>(
+        &self,
+        what: &str,
+        f: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, ReadError> {
+        let read = || f(&self.database.begin_read()?);
+        read().map_err(|e| match e {
+            redb::Error::Corrupted(detail) => ReadError::damaged(&self.file, what, detail),
+            e => ReadError::engine(&self.file, e),
+        })
+    }
+}
+
+/// The tables that advice lives in, within one transaction.
+struct Advice<'a> {
+    rows: redb::Table<'a, u64, &'static [u8]>,
+    number_of_id: redb::Table<'a, u128, u64>,
+    outbox: redb::Table<'a, u64, ()>,
+    numbers: redb::Table<'a, &'static str, u64>,
+}
+
+impl<'a> Advice<'a> {
+    fn open(transaction: &'a WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            rows: transaction.open_table(RECOMMENDATIONS)?,
+            number_of_id: transaction.open_table(NUMBER_OF_ID)?,
+            outbox: transaction.open_table(OUTBOX)?,
+            numbers: transaction.open_table(NUMBERS)?,
+        })
+    }
+
+    fn put(&mut self, stored: &StoredRecommendation) -> Result<(), redb::Error> {
+        let id = stored.recommendation.optimization_id.as_u128();
+        if self.number_of_id.get(id)?.is_some() {
+            return Ok(());
+        }
+        let number = next_number(&mut self.numbers, "last_recommendation")?;
+        let state = if stored.dry_run {
+            RecommendationState::DryRun
+        } else {
+            RecommendationState::Pending
+        };
+        let record = RecommendationRecord {
+            stored: stored.clone(),
+            state,
+            refusal: String::new(),
+            evaluation: None,
+        };
+        self.number_of_id.insert(id, number)?;
+        self.rows.insert(number, &codec::encode(RECOMMENDATION, &record)[..])?;
+        if state == RecommendationState::Pending {
+            self.outbox.insert(number, ())?;
+        }
+        Ok(())
+    }
+
+    /// Out of the outbox; an id that is unknown, or was settled before, is left alone.
+    fn settle(
+        &mut self,
+        id: Uuid,
+        state: RecommendationState,
+        words: &str,
+    ) -> Result<(), redb::Error> {
+        self.change(id, |record| {
+            if record.state == RecommendationState::Pending {
+                record.state = state;
+                words.clone_into(&mut record.refusal);
+            }
+        })
+    }
+
+    fn evaluate(&mut self, evaluation: &Evaluation) -> Result<(), redb::Error> {
+        self.change(evaluation.optimization_id, |record| {
+            record.state = RecommendationState::Evaluated;
+            record.evaluation = Some(evaluation.clone());
+        })
+    }
+
+    fn change(
+        &mut self,
+        id: Uuid,
+        f: impl FnOnce(&mut RecommendationRecord),
+    ) -> Result<(), redb::Error> {
+        let Some(number) = self.number_of_id.get(id.as_u128())?.map(|n| n.value()) else {
+            return Ok(());
+        };
+        let Some(bytes) = self.rows.get(number)?.map(|bytes| bytes.value().to_vec()) else {
+            return Ok(());
+        };
+        let mut record: RecommendationRecord = codec::decode(RECOMMENDATION, &bytes)
+            .map_err(|e| redb::Error::Corrupted(format!("recommendation {number}: {e}")))?;
+        f(&mut record);
+        self.rows.insert(number, &codec::encode(RECOMMENDATION, &record)[..])?;
+        if record.state != RecommendationState::Pending {
+            self.outbox.remove(number)?;
+        }
+        Ok(())
+    }
+}
+
+fn row_of(number: u64, record: RecommendationRecord) -> RecommendationRow {
+    let RecommendationRecord { stored, state, refusal, evaluation } = record;
+    RecommendationRow { number, stored, state, refusal, evaluation }
+}
+
+/// Whether [`Views::apply`] has anything to do.
+fn changes_views(group: &Group) -> bool {
+    let no_names = group.new_agents.is_empty()
+        && group.new_hosts.is_empty()
+        && group.new_metrics.is_empty()
+        && group.new_series.is_empty();
+    !no_names
+        || !group.offsets.is_empty()
+        || !group.effects.is_empty()
+        || delivered_in(group).next().is_some()
+}
+
+/// What left the outbox: by the effects, or by a control that says so.
+fn delivered_in(group: &Group) -> impl Iterator<Item = Uuid> {
+    let told = group.controls.iter().filter_map(|control| match control {
+        Control::Delivered { optimization_id, .. } | Control::HandedOut { optimization_id, .. } => {
+            Some(*optimization_id)
+        }
+        _ => None,
+    });
+    group.effects.delivered.iter().copied().chain(told)
+}
+
+fn write_names(transaction: &WriteTransaction, group: &Group) -> Result<(), redb::Error> {
+    for (table, names) in [(AGENTS, &group.new_agents), (HOSTS, &group.new_hosts)] {
+        let mut table = transaction.open_table(table)?;
+        for (agent, name) in names {
+            table.insert(agent.0, name.as_str())?;
+        }
+    }
+    let mut metrics = transaction.open_table(METRICS)?;
+    for (metric, name) in &group.new_metrics {
+        metrics.insert(metric.0, name.as_str())?;
+    }
+    let mut series = transaction.open_table(SERIES)?;
+    for (id, key) in &group.new_series {
+        series.insert(id.0, (key.agent.0, key.metric.0))?;
+    }
+    let mut offsets = transaction.open_table(OFFSETS)?;
+    for (source, offset) in &group.offsets {
+        offsets.insert(source.as_str(), offset.as_str())?;
+    }
+    Ok(())
+}
+
+fn write_events(
+    transaction: &WriteTransaction,
+    events: &[PatternEvent],
+) -> Result<(), redb::Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut patterns = transaction.open_table(PATTERNS)?;
+    let mut counts = transaction.open_table(PATTERN_COUNTS)?;
+    let mut numbers = transaction.open_table(NUMBERS)?;
+    let mut last = numbers.get("last_pattern_id")?.map_or(0, |n| n.value());
+    for event in events {
+        if patterns.get(event.id)?.is_some() {
+            continue;
+        }
+        patterns.insert(event.id, &codec::encode(PATTERN, &EventRecord::from(event))[..])?;
+        let kind = event.finding.kind.as_str();
+        let n = counts.get(kind)?.map_or(0, |n| n.value());
+        counts.insert(kind, n + 1)?;
+        last = last.max(event.id);
+    }
+    numbers.insert("last_pattern_id", last)?;
+    Ok(())
+}
+
+fn next_number(
+    numbers: &mut redb::Table<'_, &'static str, u64>,
+    name: &'static str,
+) -> Result<u64, redb::Error> {
+    let number = numbers.get(name)?.map_or(0, |n| n.value()) + 1;
+    numbers.insert(name, number)?;
+    Ok(number)
+}
+
+fn set_durability(transaction: &mut WriteTransaction, durability: Durability) {
+    transaction
+        .set_durability(durability)
+        .expect("refused only with savepoints or several processes, and there are neither");
+}
