@@ -278,7 +278,7 @@ fn reference_json(body: &[u8]) -> Option<Vec<Answer>> {
 fn reference_ndjson(body: &[u8]) -> Vec<Answer> {
     let lines = body
         .split(|&b| b == b'\n')
-        .filter(|line| !line.trim_ascii().is_empty());
+        .filter(|line| line.iter().any(|b| !b" \t\r".contains(b)));
     let malformed = || Err((Reason::Malformed, String::new()));
     let read = |line: &[u8]| {
         let text = std::str::from_utf8(line).ok()?;
