@@ -1,6 +1,8 @@
 //! Chooses between four retry limits for a service whose best limit changes half way.
 //! Run: `cargo run -p layer5-optimize --example bandit`.
 
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
 use layer5_optimize::bandit::{Bandit, BernoulliThompson, Memory};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

@@ -128,7 +128,7 @@ impl AccuracyWindow {
         if let Some(&(field, value)) = numbers.iter().find(|(_, value)| !value.is_finite()) {
             return Err(EvaluationError::NotFinite { field, value });
         }
-        if !(lower <= upper) {
+        if lower > upper {
             return Err(EvaluationError::IntervalReversed { lower, upper });
         }
         let later = self

@@ -80,7 +80,7 @@ impl Guardrails {
             "above 0 and at most 1",
         )?;
         let cooldown = self.cooldown_seconds;
-        let waits = cooldown >= 0.0 && cooldown < f64::INFINITY;
+        let waits = cooldown >= 0.0 && cooldown.is_finite();
         require(waits, "cooldown_seconds", cooldown, "0 or more, and finite")?;
         let share = self.canary_share;
         require(
@@ -232,7 +232,7 @@ impl Rollout {
         let next = match (self.stage, verdict) {
             (Stage::Nobody, _) => return Move::Finished,
             (_, Verdict::Worse { .. } | Verdict::NoDifference { .. }) => Stage::Nobody,
-            (_, Verdict::Running { .. }) => return Move::Hold,
+            (_, Verdict::Running) => return Move::Hold,
             (Stage::Canary, Verdict::Better { .. }) => Stage::Half,
             (Stage::Half, Verdict::Better { .. }) => Stage::Everyone,
             (Stage::Everyone, Verdict::Better { .. }) => return Move::Finished,

@@ -30,7 +30,7 @@ fn settings() -> ExperimentSettings {
 /// The verdict of one run and the values it took; `treated_share` of the values are treated.
 fn run(noise: Noise, effect: f64, treated_share: f64, seed: u64) -> (Verdict, u64) {
     let mut rng = Pcg64::seed_from_u64(seed);
-    let mut experiment = Experiment::new(settings()).unwrap();
+    let mut experiment = Experiment::new(settings()).expect("the settings fit");
     for n_values in 1..=N_VALUES {
         let treated = rng.random::<f64>() < treated_share;
         let group = if treated {
@@ -41,7 +41,7 @@ fn run(noise: Noise, effect: f64, treated_share: f64, seed: u64) -> (Verdict, u6
         let shift = if treated { effect } else { 0.0 };
         let verdict = experiment
             .add(group, shift + noise(&mut rng, group))
-            .unwrap();
+            .expect("finite");
         if matches!(verdict, Verdict::Better { .. } | Verdict::Worse { .. }) {
             return (verdict, n_values);
         }
@@ -59,7 +59,6 @@ fn false_alarms(noise: Noise, treated_share: f64) -> f64 {
 
 fn check(name: &str, noise: Noise, treated_share: f64, bound: f64) {
     let rate = false_alarms(noise, treated_share);
-    println!("{name}, {treated_share} treated: {rate:.4}");
     assert!(
         rate <= bound,
         "{name}: {rate} of the runs saw an effect, bound {bound}"

@@ -84,12 +84,12 @@ fn kl_upper_bound(mean: f64, budget: f64) -> f64 {
     let mut q = pinsker.min(off_pole).min(1.0 - f64::EPSILON / 2.0);
     for _ in 0..50 {
         let slope = (q - mean) / (q * (1.0 - q));
-        if !(slope > 0.0) {
-            break;
-        }
         let step = (kl_bernoulli(mean, q) - budget) / slope;
-        q -= step;
-        if !(step > 1e-10) {
+        // No step at a slope of 0, where mean, bound and budget have met.
+        if slope > 0.0 {
+            q -= step;
+        }
+        if slope <= 0.0 || step <= 1e-10 {
             break;
         }
     }

@@ -45,7 +45,7 @@ fn difference(treated: &Moments, control: &Moments) -> Option<Estimate> {
     let (n1, n2) = (treated.len() as f64, control.len() as f64);
     let (v1, v2) = (treated.variance()? / n1, control.variance()? / n2);
     let v = v1 + v2;
-    if !(v > 0.0) {
+    if v <= 0.0 || !v.is_finite() {
         return None;
     }
     let (w1, w2) = (v1 / v, v2 / v);
@@ -118,7 +118,7 @@ pub fn difference_interval(
 pub fn mean_interval(values: &Moments, alpha: f64, effect_size: f64) -> Option<Interval> {
     let n = values.len() as f64;
     let s = (values.variance()? / n).sqrt();
-    if !(s > 0.0) {
+    if s <= 0.0 || !s.is_finite() {
         return None;
     }
     let half = half_width(

@@ -66,14 +66,14 @@ impl ExperimentSettings {
             len_max,
         } = *self;
         require(alpha > 0.0 && alpha < 1.0, "alpha", alpha, "inside 0..1")?;
-        let effect_fits = smallest_effect >= 0.0 && smallest_effect < f64::INFINITY;
+        let effect_fits = smallest_effect >= 0.0 && smallest_effect.is_finite();
         require(
             effect_fits,
             "smallest_effect",
             smallest_effect,
             "0 or more, and finite",
         )?;
-        let size_fits = effect_size > 0.0 && effect_size < f64::INFINITY;
+        let size_fits = effect_size > 0.0 && effect_size.is_finite();
         require(size_fits, "effect_size", effect_size, "positive and finite")?;
         require(
             group_len_min >= 2,
