@@ -10,8 +10,9 @@ const CALENDAR: [usize; 23] = [
     7, 10, 12, 24, 30, 48, 52, 60, 96, 144, 168, 240, 288, 336, 365, 672, 720, 1440, 2016, 3600,
     4032, 8640, 10080,
 ];
-/// How much worse, in squared standard errors, a calendar length may fit and still be taken.
-const CALENDAR_BONUS: f64 = 4.0;
+/// How much worse, in squared standard errors, a calendar length may fit and still be taken: twice the logarithm of its
+/// prior odds against one neighbour, here 150 to 1.
+const CALENDAR_BONUS: f64 = 10.0;
 /// Harmonics beyond this are too close together to be told apart.
 const HARMONIC_MAX: usize = 40;
 
@@ -122,9 +123,14 @@ pub(super) fn group(found: &Found, n: usize) -> Vec<Group> {
     groups
 }
 
-/// Cramer-Rao bound of the frequency of a line in white noise of variance `noise`, with a floor for what is not white.
+/// Cramer-Rao bound of the frequency of a line, with a floor for what no model holds.
+///
+/// The noise is that at the line's own frequency, as its prominence over the background tells; never less than the
+/// variance of what is left.
 fn frequency_error(line: &Line, noise: f64, n: f64) -> f64 {
-    let bound = (12.0 * noise / (line.power().max(f64::MIN_POSITIVE) * n.powi(3))).sqrt();
+    let power = line.power().max(f64::MIN_POSITIVE);
+    let noise_here = (power * n / (2.0 * line.prominence.max(1.0))).max(noise);
+    let bound = (12.0 * noise_here / (power * n.powi(3))).sqrt();
     bound / std::f64::consts::TAU + 5e-4 / n
 }
 
