@@ -521,6 +521,27 @@ proptest! {
         check(report.as_bytes())?;
     }
 
+    /// Guessed keys: maps that repeat, nearly repeat, and hold a key twice, short ones and such with a hash table.
+    #[test]
+    fn on_maps_that_repeat(
+        maps in prop::collection::vec(
+            (0_usize..2, prop::collection::vec(prop::sample::select(vec!["a", "b", "m3", "\\u0061", "a key of more than 21 bytes"]), 0..4)),
+            1..8,
+        )
+    ) {
+        let map = |(many, names): &(usize, Vec<&str>)| {
+            let many = (0..many * 18).map(|i| format!("\"m{i}\":{i}"));
+            let some = names.iter().enumerate().map(|(i, name)| format!("\"{name}\":{i}.5"));
+            let all: Vec<String> = many.chain(some).collect();
+            all.join(",")
+        };
+        let reports: Vec<String> = maps
+            .iter()
+            .map(|m| format!(r#"{{"agent_id":"a","task_id":"t","timestamp":1,"metrics":{{{}}}}}"#, map(m)))
+            .collect();
+        check(format!("[{}]", reports.join(",")).as_bytes())?;
+    }
+
     #[test]
     fn on_damaged_bytes(reports in prop::collection::vec(near_report(), 1..4), damages in damages()) {
         check(&damage(format!("[{}]", reports.join(",")).into_bytes(), &damages))?;

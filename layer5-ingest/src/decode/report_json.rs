@@ -675,3 +675,21 @@ fn entry_name(field: &str, metric: &MetricName<'_>) -> String {
 fn clipped(text: &str) -> String {
     text.chars().take(ECHO_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_have_the_numbers_of_their_keys_and_of_the_catalogue() {
+        for (i, (field, key)) in FIELDS.into_iter().zip(KEYS).enumerate() {
+            assert_eq!(field as usize, i);
+            assert_eq!(Field::of_key(key), field);
+        }
+        for kpi in Kpi::ALL {
+            assert_eq!(KEYS[kpi as usize], kpi.name());
+        }
+        assert_eq!(Field::of_key("latency"), Field::Unknown);
+        assert!((Field::MetadataHost as usize) < N_FIELDS);
+    }
+}
