@@ -75,38 +75,28 @@ impl Idle {
 }
 
 /// Moves `n` items of each producer to the consumer; returns the time from the common start to the
-/// last item. `push(items)` sends a prefix of the items and `pop(expected)` takes some; both return
-/// how many.
-fn transfer<P, C>(n: u64, batch: usize, producers: Vec<P>, mut pop: C) -> Duration
+/// last item. `push(number, producer)` sends items from that number on, made on the spot, and
+/// `pop(expected)` takes some; both return how many.
+fn transfer<P, C>(n: u64, producers: Vec<P>, mut pop: C) -> Duration
 where
-    P: FnMut(&[Item]) -> usize + Send,
+    P: FnMut(u64, u64) -> usize + Send,
     C: FnMut(&mut Expected) -> usize,
 {
     let total = n * producers.len() as u64;
     let start = Arc::new(Barrier::new(producers.len() + 1));
     thread::scope(|scope| {
-        for (id, mut push) in producers.into_iter().enumerate() {
+        for (id, mut push) in (0..).zip(producers) {
             let start = Arc::clone(&start);
             scope.spawn(move || {
-                let mut items: Vec<Item> =
-                    (0..batch as u64).map(|i| Item::new(i, id as u64)).collect();
                 start.wait();
                 let mut sent = 0;
-                let mut from = 0;
                 let mut idle = Idle::default();
                 while sent < n {
-                    let pushed = push(&items[from..]);
-                    if pushed == 0 {
-                        idle.wait();
-                        continue;
-                    }
-                    idle = Idle::default();
-                    sent += pushed as u64;
-                    from += pushed;
-                    if from == batch {
-                        from = 0;
-                        for (i, item) in (sent..).zip(&mut items) {
-                            *item = Item::new(i, id as u64);
+                    match push(sent, id) {
+                        0 => idle.wait(),
+                        pushed => {
+                            sent += pushed as u64;
+                            idle = Idle::default();
                         }
                     }
                 }
@@ -132,6 +122,11 @@ where
     })
 }
 
+/// The items of one batch; `N` is a multiple of its length.
+fn batch(number: u64, producer: u64) -> impl Iterator<Item = Item> {
+    (number..number + BATCH as u64).map(move |number| Item::new(number, producer))
+}
+
 /// Repeats `run` as criterion asks.
 fn repeat(iterations: u64, mut run: impl FnMut() -> Duration) -> Duration {
     (0..iterations).map(|_| run()).sum()
@@ -154,14 +149,20 @@ fn both(expected: &mut Expected, (before, after): (&[Item], &[Item])) -> usize {
 
 fn spsc_single(capacity: usize) -> Duration {
     let (mut p, mut c) = spsc::channel(capacity);
-    let push = move |items: &[Item]| usize::from(p.push(items[0]).is_ok());
-    transfer(N, 1, vec![push], |expected| one(expected, c.pop().ok()))
+    let push = move |number, id| usize::from(p.push(Item::new(number, id)).is_ok());
+    transfer(N, vec![push], |expected| one(expected, c.pop().ok()))
 }
 
 fn spsc_batch(capacity: usize) -> Duration {
     let (mut p, mut c) = spsc::channel(capacity);
-    let push = move |items: &[Item]| p.push_slice(items);
-    transfer(N, BATCH, vec![push], |expected| {
+    let push = move |number, id| {
+        let Ok(mut claim) = p.claim(BATCH) else {
+            return 0;
+        };
+        claim.fill(batch(number, id));
+        claim.publish()
+    };
+    transfer(N, vec![push], |expected| {
         let chunk = c.chunk(BATCH);
         both(expected, chunk.as_slices());
         chunk.commit_all()
@@ -170,20 +171,19 @@ fn spsc_batch(capacity: usize) -> Duration {
 
 fn rtrb_single(capacity: usize) -> Duration {
     let (mut p, mut c) = rtrb::RingBuffer::new(capacity);
-    let push = move |items: &[Item]| usize::from(p.push(items[0]).is_ok());
-    transfer(N, 1, vec![push], |expected| one(expected, c.pop().ok()))
+    let push = move |number, id| usize::from(p.push(Item::new(number, id)).is_ok());
+    transfer(N, vec![push], |expected| one(expected, c.pop().ok()))
 }
 
 fn rtrb_batch(capacity: usize) -> Duration {
     let (mut p, mut c) = rtrb::RingBuffer::new(capacity);
-    let push = move |items: &[Item]| {
-        let n = p.slots().min(items.len());
-        let Ok(chunk) = p.write_chunk_uninit(n) else {
+    let push = move |number, id| {
+        let Ok(chunk) = p.write_chunk_uninit(BATCH) else {
             return 0;
         };
-        chunk.fill_from_iter(items.iter().copied())
+        chunk.fill_from_iter(batch(number, id))
     };
-    transfer(N, BATCH, vec![push], |expected| {
+    transfer(N, vec![push], |expected| {
         let n = c.slots().min(BATCH);
         let Ok(chunk) = c.read_chunk(n) else { return 0 };
         both(expected, chunk.as_slices());
@@ -194,15 +194,16 @@ fn rtrb_batch(capacity: usize) -> Duration {
 
 fn ringbuf_single(capacity: usize) -> Duration {
     let (mut p, mut c) = ringbuf::HeapRb::new(capacity).split();
-    let push = move |items: &[Item]| usize::from(p.try_push(items[0]).is_ok());
-    transfer(N, 1, vec![push], |expected| one(expected, c.try_pop()))
+    let push = move |number, id| usize::from(p.try_push(Item::new(number, id)).is_ok());
+    transfer(N, vec![push], |expected| one(expected, c.try_pop()))
 }
 
 fn ringbuf_batch(capacity: usize) -> Duration {
     let (mut p, mut c) = ringbuf::HeapRb::new(capacity).split();
-    let push = move |items: &[Item]| p.push_slice(items);
+    // A part of a batch may fit, so the last one is cut at `N`.
+    let push = move |number, id| p.push_iter(batch(number, id).take((N - number) as usize));
     let mut buffer = [Item::default(); BATCH];
-    transfer(N, BATCH, vec![push], |expected| {
+    transfer(N, vec![push], |expected| {
         let n = c.pop_slice(&mut buffer);
         both(expected, (&buffer[..n], &[]))
     })
@@ -210,38 +211,38 @@ fn ringbuf_batch(capacity: usize) -> Duration {
 
 fn array_queue(capacity: usize, producers: usize) -> Duration {
     let queue = ArrayQueue::new(capacity);
-    let push = |items: &[Item]| usize::from(queue.push(items[0]).is_ok());
-    transfer(N, 1, vec![push; producers], |expected| {
+    let push = |number, id| usize::from(queue.push(Item::new(number, id)).is_ok());
+    transfer(N, vec![push; producers], |expected| {
         one(expected, queue.pop())
     })
 }
 
 fn crossbeam_channel(capacity: usize, producers: usize) -> Duration {
     let (p, c) = crossbeam::channel::bounded(capacity);
-    let push = |items: &[Item]| usize::from(p.try_send(items[0]).is_ok());
-    transfer(N, 1, vec![push; producers], |expected| {
+    let push = |number, id| usize::from(p.try_send(Item::new(number, id)).is_ok());
+    transfer(N, vec![push; producers], |expected| {
         one(expected, c.try_recv().ok())
     })
 }
 
 fn mpsc_single(capacity: usize, producers: usize) -> Duration {
     let (p, mut c) = mpsc::channel(capacity);
-    let push = |items: &[Item]| usize::from(p.push(items[0]).is_ok());
-    transfer(N, 1, vec![push; producers], |expected| {
+    let push = |number, id| usize::from(p.push(Item::new(number, id)).is_ok());
+    transfer(N, vec![push; producers], |expected| {
         one(expected, c.pop().ok())
     })
 }
 
 fn mpsc_batch(capacity: usize, producers: usize) -> Duration {
     let (p, mut c) = mpsc::channel(capacity);
-    let push = |items: &[Item]| {
-        if p.push_all(items).is_ok() {
-            items.len()
-        } else {
-            0
-        }
+    let push = |number, id| {
+        let Ok(mut claim) = p.claim(BATCH) else {
+            return 0;
+        };
+        claim.fill(batch(number, id));
+        claim.publish()
     };
-    transfer(N, BATCH, vec![push; producers], |expected| {
+    transfer(N, vec![push; producers], |expected| {
         let chunk = c.chunk(BATCH);
         both(expected, chunk.as_slices());
         chunk.commit_all()

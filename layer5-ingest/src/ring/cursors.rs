@@ -96,8 +96,13 @@ impl Cursors {
     pub(super) fn note_level(&self, level: u64) {
         // Relaxed: a number for display, ordered with nothing.
         if level > self.head.level_max.load(Ordering::Relaxed) {
-            self.head.level_max.fetch_max(level, Ordering::Relaxed);
+            self.raise_level(level);
         }
+    }
+
+    #[cold]
+    fn raise_level(&self, level: u64) {
+        self.head.level_max.fetch_max(level, Ordering::Relaxed);
     }
 
     #[inline]

@@ -1,12 +1,14 @@
-//! The pair of full fences between a deed and a look at who sleeps, with its cost laid on the sleeper.
+//! The pair of full fences between a deed and a look at who sleeps, with its cost laid on the
+//! sleeper.
 //! In: nothing. Out: the two halves of the pair. Called from: `bell`, which says what they order.
 //! Invariants: both halves of a pair are of the same kind, chosen when the bell is made.
 //!
 //! A fence costs a push more than all the rest of it, and is needed only in the moment in which the
 //! other side falls asleep. Linux can execute one on every running thread of the process at the
-//! request of one of them (`membarrier`, private expedited, since 4.14). So the sleeper asks for that,
-//! about a microsecond before a sleep that costs several, and the waker only keeps the compiler from
-//! reordering. Where the kernel will not (another system, a sandbox), both sides fence.
+//! request of one of them (`membarrier`, private expedited, since 4.14). So the sleeper asks for
+//! that, about a microsecond before a sleep that costs several, and the waker only keeps the
+//! compiler from reordering. Where the kernel will not (another system, a sandbox), both sides
+//! fence.
 //! Reference: membarrier(2), whose "fast side, slow side" example this is.
 
 #[cfg(loom)]
@@ -69,8 +71,8 @@ impl Fences {
 /// Issues one membarrier command; false when the kernel refuses.
 #[cfg(all(target_os = "linux", not(loom)))]
 fn membarrier(command: libc::c_int) -> bool {
-    // SAFETY: membarrier reads and writes no memory of ours; its arguments are three numbers, here a
-    // command and no flags.
+    // SAFETY: membarrier reads and writes no memory of ours; its arguments are three numbers, here
+    // a command and no flags.
     let answer = unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
     answer == 0
 }

@@ -288,9 +288,9 @@ impl<T> Producer<T> {
                 continue;
             }
             // Release: whoever reads the new tail (Acquire above and on failure) also sees the head
-            // that made room for it, hence never a head more than a capacity behind; `room_at` relies
-            // on that. The slots' former values were taken before the head was stored; the new ones
-            // are published by their stamp.
+            // that made room for it, hence never a head more than a capacity behind; `room_at`
+            // relies on that. The slots' former values were taken before the head was stored; the
+            // new ones are published by their stamp.
             let claim = tail.at.compare_exchange_weak(
                 at,
                 at.wrapping_add(n),
@@ -421,7 +421,7 @@ impl<T> Consumer<T> {
     /// ```
     pub fn chunk(&mut self, max: usize) -> Chunk<'_, T> {
         if self.head == self.run_end {
-            self.refresh();
+            self.skip_to_run();
         }
         while distance(self.head, self.run_end) < max as u64 {
             // A run given back empty, in the middle, ends the chunk; the next `refresh` passes over
@@ -490,38 +490,49 @@ impl<T> Consumer<T> {
     /// Succeeds when there is a value at `head`.
     #[inline]
     fn look(&mut self) -> Result<(), PopError> {
-        if self.head != self.run_end || self.refresh() {
+        if self.head != self.run_end || self.begin_run() {
+            Ok(())
+        } else {
+            self.look_closer()
+        }
+    }
+
+    /// Nothing is published at `head`: slots given back empty, a claim being filled, or the end.
+    #[cold]
+    fn look_closer(&mut self) -> Result<(), PopError> {
+        if self.skip_to_run() {
             return Ok(());
         }
         if self.cursors.has_producers() {
             return Err(PopError::Empty);
         }
         // What the producers published before they left is visible now.
-        if self.refresh() {
+        if self.skip_to_run() {
             Ok(())
         } else {
             Err(PopError::Closed)
         }
     }
 
-    /// At the end of a run: begins the next, passing over slots given back empty; returns whether
-    /// there was one.
-    fn refresh(&mut self) -> bool {
+    /// At the end of a run: begins the next if it is published and holds values.
+    #[inline]
+    fn begin_run(&mut self) -> bool {
         debug_assert_eq!(self.head, self.run_end);
-        loop {
-            match self.lane.run_at(self.head) {
-                None => return false,
-                Some(Run::Filled(len)) => {
-                    self.run_end = self.head.wrapping_add(len);
-                    return true;
-                }
-                Some(Run::Skipped(len)) => {
-                    self.head = self.head.wrapping_add(len);
-                    self.run_end = self.head;
-                    self.cursors.free_to(self.head);
-                }
-            }
+        let Some(Run::Filled(len)) = self.lane.run_at(self.head) else {
+            return false;
+        };
+        self.run_end = self.head.wrapping_add(len);
+        true
+    }
+
+    /// As `begin_run`, passing over slots given back empty.
+    fn skip_to_run(&mut self) -> bool {
+        while let Some(Run::Skipped(len)) = self.lane.run_at(self.head) {
+            self.head = self.head.wrapping_add(len);
+            self.run_end = self.head;
+            self.cursors.free_to(self.head);
         }
+        self.begin_run()
     }
 }
 

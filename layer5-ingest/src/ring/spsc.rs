@@ -412,8 +412,15 @@ impl<T> Consumer<T> {
     #[inline]
     fn look(&mut self) -> Result<(), PopError> {
         if self.head != self.tail_seen || self.refresh() {
-            return Ok(());
+            Ok(())
+        } else {
+            self.look_closer()
         }
+    }
+
+    /// Nothing is published: is it the end?
+    #[cold]
+    fn look_closer(&mut self) -> Result<(), PopError> {
         if self.cursors.has_producers() {
             return Err(PopError::Empty);
         }
@@ -426,6 +433,7 @@ impl<T> Consumer<T> {
     }
 
     /// Looks how far the producer is; returns whether there is anything to take.
+    #[inline]
     fn refresh(&mut self) -> bool {
         // Acquire: partner is the Release in `Producer::publish_to` and `Claim::release`.
         self.tail_seen = self.cursors.tail.at.load(Ordering::Acquire);
