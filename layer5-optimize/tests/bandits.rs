@@ -252,7 +252,9 @@ fn linear_regret(policy: &mut dyn ContextualBandit, noise: f64, n_pulls: u64, se
         let best = (0..policy.n_arms())
             .map(value)
             .fold(f64::NEG_INFINITY, f64::max);
-        let arm = policy.choose(context, (seed << 32) | pull).expect("the context fits");
+        let arm = policy
+            .choose(context, (seed << 32) | pull)
+            .expect("the context fits");
         regret += best - value(arm);
         let error = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
         policy
