@@ -47,12 +47,12 @@ pub struct WatchConfig {
     pub flatline_p: f64,
     /// Scales above the usual (logarithmic) spacing beyond which samples are missing. Default 6.
     pub gap_scales: f64,
-    /// Least strength of an alarm, in `0 ..= 1`. Default 0.45, best on the development half of the Numenta Anomaly
-    /// Benchmark and within a point of the best when any one category is left out.
+    /// Least strength of an alarm, in `0 ..= 1`. Default 0.42: chosen on the development half of the Numenta Anomaly
+    /// Benchmark, one value for all series.
     pub alarm_strength_min: f64,
     /// Samples of quiet after an alarm. Default 50.
     pub alarm_quiet_len: u32,
-    /// Factor by which an alarm must exceed the last to break the quiet. Default 2.
+    /// Factor by which an alarm must exceed the last to break the quiet. Default 3.
     pub alarm_exceed: f64,
 }
 
@@ -63,9 +63,9 @@ impl Default for WatchConfig {
             change_p: 1e-4,
             flatline_p: 1e-8,
             gap_scales: 6.0,
-            alarm_strength_min: 0.35,
+            alarm_strength_min: 0.42,
             alarm_quiet_len: 50,
-            alarm_exceed: 2.0,
+            alarm_exceed: 3.0,
         }
     }
 }
@@ -265,7 +265,8 @@ impl Watch {
         let residual = x - expected.deviation;
         let level = self.shift.level();
         let baseline = self.origin + f64::from(expected.deviation + level.location());
-        let distance = value - baseline;
+        // Values at both ends of the range are further apart than the range.
+        let distance = (value - baseline).clamp(f64::MIN, f64::MAX);
 
         let z = level.z(residual, Z_MAX);
         let p = self.tail.p(z.abs());
@@ -302,15 +303,15 @@ impl Watch {
         }
         if self.profile.confirmed() != was_confirmed {
             self.shift.values_changed();
+            self.drift.restart();
         }
         if expected.newly_confirmed {
             update.findings.push(self.seasonal(at));
         }
         let scale = self.shift.level().scale();
-        if let Some(slope) =
-            self.drift
-                .step(residual, scale, span_min(spacing, self.profile.confirmed()))
-        {
+        let per_day = DAY_SECONDS / spacing.max(1e-3);
+        let cycle_known = self.profile.confirmed();
+        if let Some(slope) = self.drift.step(residual, scale, per_day, cycle_known) {
             update.findings.push(self.drifting(slope, at, spacing));
         }
         if let Some(finding) = self.stuck(value, at, spacing, config) {
@@ -480,16 +481,6 @@ impl Watch {
             baseline: value,
         })
     }
-}
-
-/// Samples that a slope must span: a day and a half while a daily cycle may still be hidden in it, a day once it is
-/// known. Series far faster than that are judged on what they are: minutes.
-fn span_min(spacing_seconds: f64, cycle_known: bool) -> u32 {
-    let per_day = DAY_SECONDS / spacing_seconds.max(1e-3);
-    if per_day > 10_000.0 {
-        return 240;
-    }
-    (per_day * if cycle_known { 1.0 } else { 1.5 }) as u32
 }
 
 fn direction(x: f64) -> Direction {

@@ -2,8 +2,8 @@
 //! In: values relative to an origin, and their residual to the daily profile. Out: a strength, 0 while nothing
 //! is new. Called from: `watch`; usable alone as [`Novelty`].
 //! Notation: z the robust distance of a feature, reach the largest z so far (fading, a side each), W the window.
-//! strength = sum over features of max(0, ln(z / reach)).
-//! Invariants: values enter the reach `DELAY` samples late, so a growing anomaly does not hide itself.
+//! strength = weighted sum over features of ln(z / reach), each cut to `0 ..= STRENGTH_MAX`.
+//! Invariants: values enter the reach `BLOCK * BLOCKS` samples late or more, so a growing anomaly does not hide itself.
 //! Reference: novelty by context memory (CAD OSE) and by categories (ARTime), both in the Numenta Anomaly
 //! Benchmark, Lavin and Ahmad (2015), <https://doi.org/10.1109/ICMLA.2015.141>.
 
@@ -18,18 +18,28 @@ use crate::stats::robust::RobustScale;
 const W: usize = 15;
 /// Features: rolling mean, difference, log variance, residual, smoothed residual.
 const FEATURES: usize = 5;
+/// What each adds: the variance and the smoothed residual repeat in part what mean and residual say.
+const WEIGHTS: [f32; FEATURES] = [1.0, 1.0, 0.5, 1.0, 0.5];
+/// Weight of the newest residual in the smoothed one.
+const SMOOTHING: f32 = 0.05;
 /// Memory of location and scale, in samples.
 const ALPHA: f32 = 1.0 / 4000.0;
 const CLIP: f32 = 3.0;
 /// Samples a feature learns before it takes part.
 const LEARN: u32 = 50;
-/// Fading of the reach, per sample.
-const FADE: f32 = 0.9995;
+/// The reach fades by `FADE / (n + FADE_START)` a sample, that is as a power of the series' length: what is new gets
+/// rarer with experience, whatever the sampling rate.
+const FADE: f32 = 2.0;
+const FADE_START: f32 = 200.0;
+/// Experience beyond which the fading stays as it is: two months of five-minute samples.
+const EXPERIENCE_MAX: u32 = 16_384;
 /// Samples per block of the delay line, and blocks held back.
-const BLOCK: u8 = 20;
+const BLOCK: u8 = 25;
 const BLOCKS: usize = 3;
-/// Smallest reach: less than half a scale is no novelty.
-const REACH_MIN: f32 = 0.5;
+/// Smallest reach: less than two scales is no novelty.
+const REACH_MIN: f32 = 2.0;
+/// Most that one feature adds: one value gone wild alone is not everything.
+const STRENGTH_MAX: f32 = 1.0;
 const Z_MAX: f32 = 60.0;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -56,9 +66,13 @@ impl Feature {
         let side = usize::from(z < 0.0);
         let size = z.abs();
         self.waiting[0][side] = self.waiting[0][side].max(size);
-        let strength = (size / self.reach[side].max(REACH_MIN)).ln().max(0.0);
-        self.reach[0] *= FADE;
-        self.reach[1] *= FADE;
+        let strength = (size / self.reach[side].max(REACH_MIN))
+            .ln()
+            .clamp(0.0, STRENGTH_MAX);
+        let experience = self.scale.n().min(EXPERIENCE_MAX) as f32;
+        let keep = 1.0 - FADE / (experience + FADE_START);
+        self.reach[0] *= keep;
+        self.reach[1] *= keep;
         strength
     }
 }
@@ -81,7 +95,7 @@ impl Novelty {
         self.window[usize::from(self.head)] = x;
         self.head = ((usize::from(self.head) + 1) % W) as u8;
         self.n = self.n.saturating_add(1);
-        self.smoothed += 0.1 * (residual - self.smoothed);
+        self.smoothed += SMOOTHING * (residual - self.smoothed);
         if self.n <= W as u32 {
             return 0.0;
         }
@@ -98,8 +112,8 @@ impl Novelty {
         let log_variance = (variance + 1e-4 * scale * scale + f32::MIN_POSITIVE).ln();
         let values = [mean, x - previous, log_variance, residual, self.smoothed];
         let mut strength = 0.0;
-        for (feature, value) in self.features.iter_mut().zip(values) {
-            strength += feature.step(value, turn);
+        for ((feature, value), weight) in self.features.iter_mut().zip(values).zip(WEIGHTS) {
+            strength += weight * feature.step(value, turn);
         }
         strength
     }

@@ -1,0 +1,169 @@
+//! `layer5-bench`: the quality suites on the command line.
+//! In: a suite's name and where its data lies. Out: a table, or JSON. Called from: people and continuous integration.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use layer5_bench::quality::auc::{average_precision, rows_in};
+use layer5_bench::quality::labelled::{self, Labelled, Watched};
+use layer5_bench::quality::nab::{Corpus, NabScore, PROFILES};
+use layer5_patterns::WatchConfig;
+use serde_json::{Value, json};
+
+#[derive(Debug, Parser)]
+#[command(name = "layer5-bench", about = "Quality suites for Layer5", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure how good the analyses are, on labelled data.
+    Quality {
+        #[command(subcommand)]
+        suite: Suite,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Suite {
+    /// NAB scores of the alarms of the default watch, all three profiles.
+    Alarms(Source),
+    /// Area under the precision-recall curve of the dense score, mean over the labelled series.
+    Scores(Source),
+}
+
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// Folder with `data/<category>/*.csv` and `windows.json`.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// For scripts.
+    Json,
+}
+
+fn main() -> ExitCode {
+    let Command::Quality { suite } = Arguments::parse().command;
+    let done = match &suite {
+        Suite::Alarms(source) => run(source, alarms),
+        Suite::Scores(source) => run(source, scores),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "layer5-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Report = fn(&[(Labelled, Watched)]) -> (String, Value);
+
+fn run(source: &Source, report: Report) -> io::Result<()> {
+    let (table, json) = report(&watch_all(&source.data)?);
+    let mut out = io::stdout().lock();
+    match source.output {
+        Output::Table => out.write_all(table.as_bytes()),
+        Output::Json => writeln!(out, "{json:#}"),
+    }
+}
+
+fn watch_all(dir: &Path) -> io::Result<Vec<(Labelled, Watched)>> {
+    let series = labelled::read(dir)
+        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", dir.display())))?;
+    Ok(series
+        .into_iter()
+        .map(|s| {
+            let watched = labelled::watch(&s);
+            (s, watched)
+        })
+        .collect())
+}
+
+/// NAB at the default threshold and at the best one, and with each category left out of the choice.
+fn alarms(all: &[(Labelled, Watched)]) -> (String, Value) {
+    let corpus = corpus_of(all, |_| true);
+    let default = WatchConfig::default().alarm_strength_min;
+    let fixed: Vec<NabScore> = PROFILES.iter().map(|p| corpus.at(p, default)).collect();
+    let swept: Vec<NabScore> = PROFILES.iter().map(|p| corpus.sweep(p)).collect();
+
+    let mut categories: Vec<&str> = all.iter().map(|(s, _)| category(s)).collect();
+    categories.dedup();
+    let left_out: Vec<Value> = categories
+        .iter()
+        .map(|&c| {
+            let chosen = corpus_of(all, |s| category(s) != c).sweep(&PROFILES[0]);
+            let held = corpus_of(all, |s| category(s) == c).at(&PROFILES[0], chosen.threshold);
+            // A category without windows has no scale.
+            let score = held.score.is_finite().then_some(held.score);
+            json!({"category": c, "threshold": chosen.threshold, "score": score})
+        })
+        .collect();
+
+    let mut table = format!(
+        "{:<10} {:>12} {:>12} {:>12}\n",
+        "profile", "default", "swept", "threshold"
+    );
+    for (at, best) in fixed.iter().zip(&swept) {
+        table += &format!(
+            "{:<10} {:>12.2} {:>12.2} {:>12.4}\n",
+            at.profile, at.score, best.score, best.threshold
+        );
+    }
+    table += &format!(
+        "default threshold {default}; standard score of a category, threshold from the others:\n"
+    );
+    for row in &left_out {
+        table += &format!("  {row}\n");
+    }
+    (
+        table,
+        json!({"suite": "alarms", "series": all.len(), "default": fixed, "swept": swept, "left_out": left_out}),
+    )
+}
+
+fn scores(all: &[(Labelled, Watched)]) -> (String, Value) {
+    let mut areas = Vec::new();
+    let mut table = String::new();
+    for (series, watched) in all {
+        let positive = rows_in(series.values.len(), &series.windows);
+        if let Some(area) = average_precision(&watched.scores, &positive) {
+            table += &format!("{:<64} {area:.3}\n", series.name);
+            areas.push((series.name.as_str(), area));
+        }
+    }
+    let mean = areas.iter().map(|a| a.1).sum::<f64>() / areas.len().max(1) as f64;
+    table += &format!("{:<64} {mean:.4}\n", "mean AUC-PR");
+    let rows: Vec<Value> = areas
+        .iter()
+        .map(|(name, area)| json!({"series": name, "auc_pr": area}))
+        .collect();
+    (
+        table,
+        json!({"suite": "scores", "mean_auc_pr": mean, "series": rows}),
+    )
+}
+
+fn corpus_of(all: &[(Labelled, Watched)], keep: impl Fn(&Labelled) -> bool) -> Corpus {
+    let mut corpus = Corpus::default();
+    for (series, watched) in all.iter().filter(|(s, _)| keep(s)) {
+        corpus.push(&watched.alarms, &series.windows);
+    }
+    corpus
+}
+
+fn category(series: &Labelled) -> &str {
+    series.name.split('/').next().unwrap_or_default()
+}
