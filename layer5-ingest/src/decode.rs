@@ -1,7 +1,7 @@
 //! Bytes of a body in, [`Report`]s out: NDJSON, JSON arrays, single objects and framed bincode, in one pass, borrowed
 //! from the body, without an allocation per report as long as no string has an escape.
 //! In: a whole body, already decompressed and bounded in bytes by the transport. Out: one call of the sink per report.
-//! Called from: `server/http/reports` and every other source. Next: [`layer5_core::validate`], [`crate::intern`].
+//! Called from: `server/http/reports` and every other source. Next: [`layer5_core::validate()`], [`crate::intern`].
 //! Parts: `scan` reads JSON tokens, `number` turns decimals into doubles, `keys` guesses what comes next, `report_json`
 //! knows the two report shapes, [`wire`] the framed bincode.
 //! Invariants: no input panics, recurses, or allocates more than the body's size; what the grammar of RFC 8259 refuses
