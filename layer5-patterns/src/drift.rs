@@ -2,24 +2,28 @@
 //! In: values relative to an origin, without their daily profile, and times. Out: the slope where it is beyond
 //! doubt. Called from: `watch`.
 //! Notation: B samples a block, K blocks held; t the slope's ratio to its standard error over the blocks.
-//! Invariants: when the ring of blocks is full, neighbours are merged and B doubles, so the span grows with the
-//! series and the state does not.
+//! Invariants: a block is a twelfth of a day, whatever the spacing, so the ring spans two days and a cycle that is
+//! still hidden in the values is no slope.
 //! Reference: least squares on block means; block means as in Flegal and Jones (2010), Ann. Statist. 38, 1034-1070.
 
 use serde::{Deserialize, Serialize};
 
 /// Blocks held.
 const K: usize = 24;
-/// Fewest blocks a slope is judged on.
-const K_MIN: usize = 10;
-/// First block length, in samples.
-const B_FIRST: u32 = 8;
-/// Longest block: four hours of five-minute samples, so that the ring spans four days.
-const B_MAX: u32 = 48;
-/// Numbers of newest blocks that a slope is looked for in: a drift need not fill the ring.
-const SPANS: [usize; 3] = [12, 16, K];
+/// Blocks a day.
+const PER_DAY: usize = 12;
+/// Numbers of newest blocks that a slope is looked for in, shortest first: a drift need not fill the ring.
+const SPANS: [usize; 3] = [PER_DAY, 18, K];
+/// A slope is told from this many blocks on while a daily cycle may be hidden in the values.
+const K_UNKNOWN: usize = 18;
+/// Samples a block, at least and at most: of very slow and of very fast series.
+const B_LIMITS: (f64, f64) = (4.0, 576.0);
+/// Days longer than this many samples are not waited for: the ring then spans minutes.
+const DAY_MAX: f64 = 10_000.0;
+/// Block of a series that fast, in samples.
+const B_FAST: u32 = 20;
 /// Slopes below this ratio to their standard error are chance (with the lag-1 correction below).
-const T_MIN: f32 = 7.0;
+const T_MIN: f32 = 6.0;
 /// The rise over the span must be this many scales of the samples.
 const RISE_MIN: f32 = 1.5;
 
@@ -53,7 +57,7 @@ impl Default for Drift {
         Self {
             means: [0.0; K],
             len: 0,
-            block_len: B_FIRST,
+            block_len: 0,
             in_block: 0,
             sum: 0.0,
             last: None,
@@ -63,29 +67,41 @@ impl Default for Drift {
 }
 
 impl Drift {
-    /// Takes a value in. `scale`: usual spread of one value; `span_min`: samples a slope must span.
-    /// Returns a slope when one first stands out or turns.
-    pub(crate) fn step(&mut self, x: f32, scale: f32, span_min: u32) -> Option<Slope> {
+    /// Takes a value in. `scale`: usual spread of one value; `per_day`: samples a day; `cycle_known`: whether the
+    /// values are without their daily cycle. Returns a slope when one first stands out or turns.
+    pub(crate) fn step(
+        &mut self,
+        x: f32,
+        scale: f32,
+        per_day: f64,
+        cycle_known: bool,
+    ) -> Option<Slope> {
         self.sum += x;
         self.in_block += 1;
-        if self.in_block < self.block_len {
+        let wanted = block_len(per_day);
+        if self.in_block < wanted {
             return None;
+        }
+        if wanted.abs_diff(self.block_len) > self.block_len / 4 {
+            // The spacing is another one: blocks of two lengths are no line.
+            (self.len, self.last, self.block_len) = (0, None, wanted);
         }
         let mean = self.sum / self.in_block as f32;
         (self.sum, self.in_block) = (0.0, 0);
         self.push(mean);
         let slopes = SPANS.map(|k| self.slope(k));
-        let slope = slopes
+        let steepest = slopes
             .into_iter()
             .flatten()
             .max_by(|a, b| a.t.abs().total_cmp(&b.t.abs()));
-        self.last = slope.map(|s| (s.per_sample, s.t));
+        self.last = steepest.map(|s| (s.per_sample, s.t));
+        let span_min = if cycle_known { PER_DAY } else { K_UNKNOWN } as u32 * self.block_len;
         let sure = slopes
             .into_iter()
             .flatten()
             .find(|s| s.t.abs() > T_MIN && s.rise.abs() > RISE_MIN * scale && s.span >= span_min);
         let Some(slope) = sure else {
-            if slope.is_none_or(|s| s.t.abs() < 0.5 * T_MIN) {
+            if steepest.is_none_or(|s| s.t.abs() < 0.5 * T_MIN) {
                 self.reported = 0;
             }
             return None;
@@ -110,17 +126,6 @@ impl Drift {
 
     fn push(&mut self, mean: f32) {
         if usize::from(self.len) == K {
-            if self.block_len < B_MAX {
-                for i in 0..K / 2 {
-                    self.means[i] = 0.5 * (self.means[2 * i] + self.means[2 * i + 1]);
-                }
-                self.len = (K / 2) as u8;
-                self.block_len *= 2;
-                // The block just finished is half of one of the new length.
-                self.sum = mean * (self.block_len / 2) as f32;
-                self.in_block = self.block_len / 2;
-                return;
-            }
             self.means.copy_within(1.., 0);
             self.len -= 1;
         }
@@ -131,11 +136,8 @@ impl Drift {
     /// Least squares over the `newest` blocks; `None` while there are few, or when a single step fits better.
     fn slope(&self, newest: usize) -> Option<Slope> {
         let len = usize::from(self.len);
-        let y = &self.means[len.saturating_sub(newest)..len];
+        let y = &self.means[len.checked_sub(newest)?..len];
         let k = y.len();
-        if k < K_MIN {
-            return None;
-        }
         let n = k as f32;
         let mid = 0.5 * (n - 1.0);
         let mean = y.iter().sum::<f32>() / n;
@@ -180,6 +182,14 @@ impl Drift {
     }
 }
 
+/// Samples a block.
+fn block_len(per_day: f64) -> u32 {
+    if per_day > DAY_MAX {
+        return B_FAST;
+    }
+    (per_day / PER_DAY as f64).clamp(B_LIMITS.0, B_LIMITS.1) as u32
+}
+
 /// Squared error of the best single step.
 fn step_error(y: &[f32], mean: f32) -> f32 {
     let total: f32 = y.iter().map(|v| (v - mean) * (v - mean)).sum();
@@ -197,7 +207,9 @@ mod tests {
 
     fn slopes(n: u32, f: impl Fn(u32) -> f32) -> Vec<Slope> {
         let mut drift = Drift::default();
-        (0..n).filter_map(|i| drift.step(f(i), 1.0, 0)).collect()
+        (0..n)
+            .filter_map(|i| drift.step(f(i), 1.0, 288.0, true))
+            .collect()
     }
 
     fn noise(i: u32) -> f32 {

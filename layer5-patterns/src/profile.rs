@@ -22,6 +22,8 @@ const VISIT_WEIGHT: f32 = 0.35;
 const CONFIRM_EARLY: (u16, f32) = (44, 0.5);
 const CONFIRM_LATE: (u16, f32) = (3 * SLOTS as u16, 0.2);
 const DROP: f32 = 0.02;
+/// A slot that was visited before learns at most this many usual errors from one value.
+const LEARN_CLIP: f32 = 3.0;
 
 /// Daily profile of one series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -137,11 +139,15 @@ impl Profile {
         if self.known {
             let weight = 1.0 / per_day;
             let to_level = x - self.level;
-            // Outliers count, but not more than four times the usual error.
-            let cap = 16.0 * self.error_level.max(self.error_profile);
-            let cap = if cap > 0.0 { cap } else { f32::MAX };
-            self.error_level += weight * ((to_level * to_level).min(cap) - self.error_level);
-            self.error_profile += weight * ((residual * residual).min(cap) - self.error_profile);
+            // Outliers count, but not more than thrice the usual error: both rivals' while they compete.
+            let larger = self.error_level.max(self.error_profile);
+            let usual = if self.confirmed {
+                self.error_profile
+            } else {
+                larger
+            };
+            self.error_level += weight * (held(to_level, larger) - self.error_level);
+            self.error_profile += weight * (held(residual, usual) - self.error_profile);
         }
         self.level_n = self.level_n.saturating_add(1);
         self.level += (1.0 / per_day).max(1.0 / self.level_n as f32) * (x - self.level);
@@ -151,7 +157,18 @@ impl Profile {
         } else {
             1.0 / f32::from(self.visit_len)
         };
-        let next = was + share.min(1.0) * (x - was);
+        // What an outage did to these hours must not be expected of them tomorrow.
+        let usual = if self.confirmed {
+            self.error_profile
+        } else {
+            self.error_level.max(self.error_profile)
+        };
+        let limit = if self.known && usual > 0.0 {
+            LEARN_CLIP * usual.sqrt()
+        } else {
+            f32::MAX
+        };
+        let next = was + share.min(1.0) * (x - was).clamp(-limit, limit);
         if next.is_finite() {
             self.slots.as_flattened_mut()[slot] = next;
         }
@@ -174,6 +191,16 @@ impl Profile {
         let first = self.confirmed && !self.told;
         self.told |= self.confirmed;
         first
+    }
+}
+
+/// The square of an error, at most 9 times the `usual` square where that is known.
+fn held(error: f32, usual: f32) -> f32 {
+    let square = error * error;
+    if usual > 0.0 {
+        square.min(9.0 * usual)
+    } else {
+        square
     }
 }
 

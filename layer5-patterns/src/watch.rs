@@ -302,7 +302,7 @@ impl Watch {
             self.drift.restart();
         }
         if self.profile.confirmed() != was_confirmed {
-            self.shift.values_changed();
+            self.shift.values_changed(1.0 - self.profile.explained());
             self.drift.restart();
         }
         if expected.newly_confirmed {

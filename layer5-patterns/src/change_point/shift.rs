@@ -33,6 +33,12 @@ const CLIP: f32 = 4.0;
 const P_MAX: f32 = 1e-4;
 /// A step is at least this many scales of the level high.
 const STEP_MIN: f32 = 1.5;
+/// The two levels must differ by this many standard errors of their own spread: what the usual contrast knows of the
+/// past, this knows of the present, when the noise has grown or the values merely slope.
+const T_MIN: f32 = 4.5;
+
+/// Standard deviation over mean absolute deviation, of a Gaussian.
+const SIGMA_OF_DEVIATION: f32 = 1.253_314;
 
 /// A step that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,12 +82,14 @@ impl Shift {
     }
 
     /// The values are from now on without their cycle: forget the held ones and relearn the scales sooner.
-    pub(crate) fn values_changed(&mut self) {
+    /// `left`: share of the variance that stays.
+    pub(crate) fn values_changed(&mut self, left: f32) {
         self.filled = 0;
         self.pending = 0;
         self.crest = 0.0;
         self.level.hasten(M as u32);
         self.contrast.hasten(WARM_UP);
+        self.contrast.narrow(left);
     }
 
     /// Value `back` samples ago.
@@ -179,12 +187,20 @@ impl Shift {
             return None;
         }
         let before = median(&ordered[..split]);
-        let height = median(&ordered[split..]) - before;
+        let after = median(&ordered[split..]);
+        let height = after - before;
+        let spread = SIGMA_OF_DEVIATION
+            * (deviation(&ordered[..split], before) + deviation(&ordered[split..], after))
+            / RING as f32;
+        let share = split as f32 * (RING - split) as f32 / RING as f32;
         let lasting = ordered[RING - 4..]
             .iter()
             .filter(|&&x| (x - before) / height > 0.5)
             .count();
-        if lasting < 3 || height.abs() < STEP_MIN * self.contrast.scale() {
+        if lasting < 3
+            || height.abs() < STEP_MIN * self.contrast.scale()
+            || height * height * share < T_MIN * T_MIN * spread * spread
+        {
             return None;
         }
         let back = RING - split;
@@ -199,6 +215,11 @@ impl Shift {
             p: self.least_p,
         })
     }
+}
+
+/// Sum of the absolute deviations from `middle`.
+fn deviation(values: &[f32], middle: f32) -> f32 {
+    values.iter().map(|x| (x - middle).abs()).sum()
 }
 
 /// Median of at most `RING` values.

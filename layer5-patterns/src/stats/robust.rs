@@ -81,6 +81,11 @@ impl RobustScale {
         self.n
     }
 
+    /// Keeps `share` of the variance, in 0 ..= 1: the rest is explained by now.
+    pub fn narrow(&mut self, share: f32) {
+        self.variance *= share.clamp(0.0, 1.0);
+    }
+
     /// Lets the next values weigh as if only `n` had been seen: the values are now of another kind.
     pub fn hasten(&mut self, n: u32) {
         self.n = self.n.min(n);
