@@ -1,8 +1,8 @@
 //! Proves the orderings: loom runs each small program in every order of its steps that the memory
-//! model allows (up to three preemptions), and checks that no slot is touched by two at once, that
-//! nothing is lost, doubled, leaked, or left asleep. Each program runs three threads, two of them
-//! spawned, explores at least a thousand executions, and has twins with a planted bug that loom
-//! must find. Run by
+//! model allows (up to two or three preemptions, as many as end within a minute), and checks that
+//! no slot is touched by two at once, that nothing is lost, doubled, leaked, or left asleep. Each
+//! program runs three threads, two of them spawned, explores at least a thousand executions, and
+//! has twins with a planted bug that loom must find. Run by
 //! `RUSTFLAGS="--cfg loom" cargo test -p layer5-ingest --test ring_loom --release`.
 #![cfg(loom)]
 
@@ -27,12 +27,12 @@ const NEVER: Duration = Duration::from_secs(1);
 /// Names, to a copy of this process, the bug to plant.
 const PLANT: &str = "LAYER5_RING_PLANT";
 
-/// Explores `program`; returns the number of executions.
-fn explore(program: fn()) -> u64 {
+/// Explores `program` with up to so many preemptions; returns the number of executions.
+fn explore(program: fn(), preemptions: usize) -> u64 {
     let executions = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&executions);
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(preemptions);
     builder.check(move || {
         counter.fetch_add(1, Ordering::Relaxed);
         program();
@@ -43,14 +43,14 @@ fn explore(program: fn()) -> u64 {
 /// Checks that the test `name`'s program is right in at least a thousand executions, and that loom
 /// finds each planted bug. A bug is planted in a copy of this process: what loom finds there makes
 /// destructors panic in their turn, which ends a process.
-fn check(name: &str, program: fn(), bugs: &[Planted]) {
+fn check(name: &str, preemptions: usize, program: fn(), bugs: &[Planted]) {
     if let Ok(planted) = std::env::var(PLANT) {
         let bug = bugs.iter().find(|bug| format!("{bug:?}") == planted);
         plant(*bug.expect("the bug is one of this test's"));
-        explore(program);
+        explore(program, preemptions);
         return;
     }
-    let executions = explore(program);
+    let executions = explore(program, preemptions);
     println!("{name}: {executions} executions");
     assert!(
         executions >= 1000,
@@ -97,6 +97,7 @@ fn push(mut push: impl FnMut(Watched<u32>) -> Result<(), PushError<Watched<u32>>
 fn spsc_single_values() {
     check(
         "spsc_single_values",
+        3,
         || {
             let (mut producer, mut consumer) = spsc::channel(1);
             let pushing = thread::spawn(move || {
@@ -114,6 +115,7 @@ fn spsc_single_values() {
 fn spsc_batches() {
     check(
         "spsc_batches",
+        3,
         || {
             let (mut producer, mut consumer) = spsc::channel(2);
             let pushing = thread::spawn(move || {
@@ -165,6 +167,7 @@ fn pop_now_and_later(
 fn mpsc_single_values() {
     check(
         "mpsc_single_values",
+        2,
         || {
             let (producer, consumer) = mpsc::channel(1);
             let threads = [[0, 1], [2, 3]].map(|values| {
@@ -191,6 +194,7 @@ fn mpsc_single_values() {
 fn mpsc_batch_beside_single_values() {
     check(
         "mpsc_batch_beside_single_values",
+        2,
         || {
             let (producer, consumer) = mpsc::channel(2);
             let other = producer.clone();
@@ -221,6 +225,7 @@ fn mpsc_batch_beside_single_values() {
 fn mpsc_abandoned_claim_beside_single_values() {
     check(
         "mpsc_abandoned_claim_beside_single_values",
+        2,
         || {
             let (producer, consumer) = mpsc::channel(2);
             let other = producer.clone();
@@ -247,6 +252,7 @@ fn mpsc_abandoned_claim_beside_single_values() {
 fn mpsc_consumer_leaves_early() {
     check(
         "mpsc_consumer_leaves_early",
+        2,
         || {
             let (producer, mut consumer) = mpsc::channel(2);
             let threads = [0, 1].map(|id| {
@@ -268,6 +274,7 @@ fn mpsc_consumer_leaves_early() {
 fn a_sleeping_consumer_is_woken() {
     check(
         "a_sleeping_consumer_is_woken",
+        2,
         || {
             let (producer, mut consumer) = mpsc::channel(2);
             let (mut relay, mut relayed) = spsc::channel(1);
@@ -295,6 +302,7 @@ fn a_sleeping_consumer_is_woken() {
 fn a_sleeping_consumer_hears_the_last_producer_leave() {
     check(
         "a_sleeping_consumer_hears_the_last_producer_leave",
+        3,
         || {
             let (producer, mut consumer) = mpsc::channel::<u32>(1);
             let other = producer.clone();
@@ -315,6 +323,7 @@ fn a_sleeping_consumer_hears_the_last_producer_leave() {
 fn a_producer_sleeping_for_room_is_woken() {
     check(
         "a_producer_sleeping_for_room_is_woken",
+        2,
         || {
             let (mut producer, mut consumer) = spsc::channel(1);
             producer.push(0).unwrap();
