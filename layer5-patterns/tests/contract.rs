@@ -1,0 +1,176 @@
+//! Proves what every streaming detector promises, by running each through one table of checks: deterministic,
+//! values that are not finite refused without effect, warm-up honoured, reset is new, late samples refused, a state
+//! stored and restored in mid-stream goes on the same, and its size does not grow.
+
+use layer5_core::Timestamp;
+use layer5_patterns::anomaly::{flatline::Flatline, gap::Gap, novelty::Novelty, spike::Spike};
+use layer5_patterns::change_point::{online::Focus, shift::Shift};
+use layer5_patterns::{Alone, Detector, Outcome, Refusal, Watch, WatchConfig};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Most bytes a state may have.
+const STATE_BYTES: usize = 1024;
+
+type Samples = Vec<(f64, Timestamp)>;
+
+fn samples(n: usize) -> Samples {
+    let mut rng = Pcg64Mcg::seed_from_u64(3);
+    (0..n)
+        .map(|i| {
+            let noise = rng.random::<f64>() + rng.random::<f64>();
+            let level = if i % 700 < 600 { 40.0 } else { 55.0 };
+            let cycle = 5.0 * (i as f64 * std::f64::consts::TAU / 288.0).sin();
+            let gap = if i >= 900 { 40_000 } else { 0 };
+            (
+                level + cycle + noise,
+                Timestamp::from_millis(300_000 * i as i64 + gap),
+            )
+        })
+        .collect()
+}
+
+fn outcomes(detector: &mut impl Detector, samples: &Samples) -> Vec<Outcome> {
+    samples
+        .iter()
+        .map(|&(v, at)| detector.update(v, at))
+        .collect()
+}
+
+/// The whole contract for one detector.
+fn check<D>(new: impl Fn() -> D)
+where
+    D: Detector + Serialize + DeserializeOwned + PartialEq + Clone + std::fmt::Debug,
+{
+    let stream = samples(1500);
+    let mut first = new();
+    let expected = outcomes(&mut first, &stream);
+    let mut second = new();
+    assert_eq!(outcomes(&mut second, &stream), expected, "deterministic");
+
+    let warm = first.warm_up() as usize;
+    for (i, outcome) in expected.iter().enumerate() {
+        match outcome {
+            Outcome::WarmUp { needed } => assert_eq!(*needed as usize, warm - i, "at {i}"),
+            Outcome::Score(score) => {
+                assert!(i >= warm, "score at {i} before the warm-up of {warm}");
+                assert!((0.0..=1.0).contains(score), "{score}");
+            }
+            other => panic!("{other:?} for a good sample"),
+        }
+    }
+
+    let at = stream[stream.len() - 1].1;
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert_eq!(first.update(bad, at), Outcome::Refused(Refusal::NotFinite));
+    }
+    let late = Timestamp::from_nanos(at.nanos() - 1);
+    assert_eq!(first.update(1.0, late), Outcome::Refused(Refusal::Late));
+    assert_eq!(first, second, "a refused sample has no effect");
+
+    let text = serde_json::to_string(&first).expect("plain data");
+    let mut restored: D = serde_json::from_str(&text).expect("what was written");
+    let more: Samples = samples(2000).split_off(1500);
+    assert_eq!(
+        outcomes(&mut restored, &more),
+        outcomes(&mut first, &more),
+        "restored"
+    );
+
+    // Plain data without pointers: what it takes in memory is all it takes.
+    assert!(size_of::<D>() <= STATE_BYTES, "{}", size_of::<D>());
+
+    first.reset();
+    assert_eq!(first, new(), "reset is new");
+}
+
+#[test]
+fn spike() {
+    check(Alone::<Spike>::default);
+}
+
+#[test]
+fn flatline() {
+    check(Alone::<Flatline>::default);
+}
+
+#[test]
+fn gap() {
+    check(Alone::<Gap>::default);
+}
+
+#[test]
+fn novelty() {
+    check(Alone::<Novelty>::default);
+}
+
+#[test]
+fn shift() {
+    check(Alone::<Shift>::default);
+}
+
+#[test]
+fn focus() {
+    check(Alone::<Focus>::default);
+}
+
+#[test]
+fn watch() {
+    check(|| Watch::new(&WatchConfig::default()));
+}
+
+/// Values that tempt an implementation to overflow, divide by zero or lose its scale.
+fn awkward() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        any::<f64>(),
+        Just(0.0),
+        Just(1e308),
+        Just(-1e308),
+        Just(1e-308),
+        Just(f64::MAX),
+        Just(f64::MIN_POSITIVE),
+        -1.0..1.0,
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_stream_is_answered_with_finite_numbers(
+        stream in prop::collection::vec((awkward(), -10i64..1_000_000), 0..600),
+    ) {
+        let config = WatchConfig::default();
+        let mut watch = Watch::new(&config);
+        let mut at = Timestamp::EPOCH;
+        for (value, step_ms) in stream {
+            at = Timestamp::from_millis(at.millis() + step_ms);
+            let update = watch.update(value, at, &config);
+            if let Some(score) = update.score.score() {
+                prop_assert!((0.0..=1.0).contains(&score));
+            }
+            if let Some(alarm) = update.alarm {
+                prop_assert!(alarm.strength > 0.0 && alarm.strength <= 1.0);
+                prop_assert!(alarm.magnitude.is_finite() && alarm.baseline.is_finite());
+            }
+            for f in update.findings.iter() {
+                prop_assert!(f.start <= f.end && f.end <= f.detected_at, "{:?}", f);
+                prop_assert!((0.0..=1.0).contains(&f.score) && (0.0..=1.0).contains(&f.confidence));
+                prop_assert!(f.magnitude.is_finite() && f.baseline.is_finite());
+            }
+            let state = watch.state();
+            prop_assert!(state.level.is_finite() && state.scale.is_finite() && state.baseline.is_finite());
+        }
+    }
+}
+
+#[test]
+fn a_million_samples_at_one_moment_are_taken() {
+    let config = WatchConfig::default();
+    let mut watch = Watch::new(&config);
+    for i in 0..1_000_000_u32 {
+        watch.update(f64::from(i % 7), Timestamp::EPOCH, &config);
+    }
+    assert_eq!(watch.state().n, 1_000_000);
+    assert_eq!(watch.state().spacing_seconds, None);
+}
