@@ -1,1 +1,23 @@
-//! Under construction.
+//! Layer5 as a service: the only room with doors, a clock and a disk.
+//!
+//! In the order of a report's way: [`http`] takes bytes, [`intake`] makes checked samples of them and hands them to
+//! [`committer`], which makes them durable in [`store`] and feeds them to the [`refinery`]; its recommendations leave
+//! by the [`outbox`] to the [`neighbours`]. [`app`] wires it all in one function, [`config`] says how, [`cli`] is the
+//! `layer5` command, and [`standin`] plays the neighbours in the demo.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod counters;
+pub mod deliveries;
+pub mod http;
+pub mod intake;
+pub mod metrics;
+pub mod pipeline;
+pub mod process;
+pub mod refinery;
+pub mod standin;
+pub mod store;
+pub mod outbox;
+pub mod neighbours;

@@ -205,7 +205,11 @@ mod tests {
             at: Timestamp::from_nanos(at),
             value,
             series: SeriesId(series),
-            quality: if suspect { Quality::Suspect } else { Quality::Good },
+            quality: if suspect {
+                Quality::Suspect
+            } else {
+                Quality::Good
+            },
         }
     }
 
@@ -218,16 +222,27 @@ mod tests {
     fn a_report_of_seven_decimals_costs_few_bytes() {
         let at = 1_795_429_098_000_000_000;
         let values = [123.4567, 0.95, 0.42, 512.0, 1000.0, 0.1, 3.0];
-        let samples: Vec<_> =
-            (0..7).map(|i| sample(70 + i, at, values[i as usize], false)).collect();
+        let samples: Vec<_> = (0..7)
+            .map(|i| sample(70 + i, at, values[i as usize], false))
+            .collect();
         let bytes = write(&samples);
-        assert_eq!(bytes.len(), 7 + 2 + 9 + (3 + 2 + 2 + 1 + 2 + 2 + 2));
+        // Flags, the way to the first series and time, and the values as decimals or short bits.
+        assert_eq!(bytes.len(), 7 + 5 + 9 + (4 + 3 + 2 + 2 + 3 + 2 + 2));
         assert!(same_bits(&read(&bytes, 7).unwrap(), &samples));
     }
 
     #[test]
     fn the_ends_of_every_range_come_back() {
-        let values = [0.0, -0.0, 1.0, f64::MIN_POSITIVE, 5e-324, f64::MAX, -1e-4, 219_902_325.555_1];
+        let values = [
+            0.0,
+            -0.0,
+            1.0,
+            f64::MIN_POSITIVE,
+            5e-324,
+            f64::MAX,
+            -1e-4,
+            219_902_325.555_1,
+        ];
         let places = [0, 1, u32::MAX, u32::MAX - 1, 0];
         let times = [i64::MIN, i64::MAX, 0, -1, 1];
         let mut samples = vec![];
@@ -236,7 +251,10 @@ mod tests {
                 samples.push(sample(*series, at, value, at < 0));
             }
         }
-        assert!(same_bits(&read(&write(&samples), samples.len()).unwrap(), &samples));
+        assert!(same_bits(
+            &read(&write(&samples), samples.len()).unwrap(),
+            &samples
+        ));
     }
 
     #[test]

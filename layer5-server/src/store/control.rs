@@ -42,6 +42,15 @@ pub enum Control {
         /// When, by the wall clock.
         at: Timestamp,
     },
+    /// A recommendation was refused by Layer7 for good.
+    Refused {
+        /// Which.
+        optimization_id: Uuid,
+        /// Layer7's words.
+        words: String,
+        /// When, by the wall clock.
+        at: Timestamp,
+    },
 }
 
 /// One more observation for a study, from an evolution experiment of Layer7.
@@ -139,6 +148,11 @@ mod tests {
                 optimization_id: Uuid::nil(),
                 at: timestamp,
             },
+            Control::Refused {
+                optimization_id: Uuid::nil(),
+                words: "w".into(),
+                at: timestamp,
+            },
         ]
     }
 
@@ -154,12 +168,24 @@ mod tests {
             .map(|control| {
                 let bytes = codec::encode(format, control);
                 let crc = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-                assert_eq!(codec::decode::<Control>(format, &bytes).as_ref(), Ok(control));
+                assert_eq!(
+                    codec::decode::<Control>(format, &bytes).as_ref(),
+                    Ok(control)
+                );
                 (bytes.len(), crc)
             })
             .collect();
         assert_eq!(pins, PINS);
     }
 
-    const PINS: [(usize, u32); 7] = [(0, 0); 7];
+    const PINS: [(usize, u32); 8] = [
+        (38, 2_549_261_751),
+        (41, 1_630_009_813),
+        (23, 3_681_741_461),
+        (45, 4_153_532_025),
+        (27, 4_090_362_297),
+        (12, 2_957_534_280),
+        (27, 2_272_919_368),
+        (29, 1_201_081_564),
+    ];
 }

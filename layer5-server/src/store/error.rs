@@ -102,7 +102,9 @@ pub enum CommitError {
     #[error("an earlier write to the data folder failed, it takes no more data until restarted")]
     Poisoned,
     /// Nothing was written: the disk is too full. The same group may be committed later.
-    #[error("{free_bytes} bytes free on the disk of the data folder, at least {min_free_bytes} are kept free")]
+    #[error(
+        "{free_bytes} bytes free on the disk of the data folder, at least {min_free_bytes} are kept free"
+    )]
     DiskFull {
         /// What is left.
         free_bytes: u64,

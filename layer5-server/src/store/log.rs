@@ -8,8 +8,10 @@
 //! Old groups go by removing files, which gives the disk its space back.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use layer5_core::Timestamp;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -57,7 +59,10 @@ impl Log {
         let mut segments = BTreeMap::new();
         for entry in std::fs::read_dir(&dir).map_err(|e| OpenError::io(&dir, e))? {
             let path = entry.map_err(|e| OpenError::io(&dir, e))?.path();
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|n| n.to_str())
+                .unwrap_or_default();
             if name.ends_with(".new") {
                 std::fs::remove_file(&path).map_err(|e| OpenError::io(&path, e))?;
             } else if let Some((first_seq, first_at)) = parse_name(name) {
@@ -82,7 +87,10 @@ impl Log {
     }
 
     fn open_newest(&self) -> Result<Totals, OpenError> {
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let Some(mut newest) = segments.last_entry() else {
             return Ok(Totals::default());
         };
@@ -97,8 +105,7 @@ impl Log {
             });
         };
         let bytes = read_group(&database, last_seq).map_err(|e| OpenError::from_redb(&path, e))?;
-        let (_, totals) =
-            record::decode(&bytes).map_err(|e| OpenError::from_decode(&path, &e))?;
+        let (_, totals) = record::decode(&bytes).map_err(|e| OpenError::from_decode(&path, &e))?;
         newest.get_mut().active = Some(Arc::new(database));
         Ok(totals)
     }
@@ -107,7 +114,9 @@ impl Log {
     pub(super) fn append(&self, group: &Group, bytes: &[u8]) -> Result<(), redb::Error> {
         let newest = {
             let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-            segments.last_key_value().map(|(_, segment)| segment.clone())
+            segments
+                .last_key_value()
+                .map(|(_, segment)| segment.clone())
         };
         if let Some(segment) = newest {
             let is_full = std::fs::metadata(&segment.path)?.len() >= self.segment_bytes;
@@ -126,10 +135,21 @@ impl Log {
         write_group(&database, group.seq, bytes)?;
         std::fs::rename(&unnamed, &path)?;
         medium::sync_dir(&self.dir)?;
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        for sealed in segments.values_mut() {
-            sealed.active = None;
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut open_sealed = self
+            .open_sealed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (&first_seq, sealed) in segments.iter_mut() {
+            if let Some(database) = sealed.active.take() {
+                // Somebody may be reading it and keep it open.
+                open_sealed.insert(first_seq, Arc::downgrade(&database));
+            }
         }
+        drop(open_sealed);
         let segment = Segment {
             path,
             first_at: group.at,
@@ -142,7 +162,10 @@ impl Log {
     /// Removes the segments whose groups are all older than `at` and not after `keep_from`; the newest stays.
     /// Returns how many files went.
     pub(super) fn drop_before(&self, at: Timestamp, keep_from: u64) -> Result<usize, ReadError> {
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut n_dropped = 0;
         while let Some((&next_seq, next)) = segments.iter().nth(1) {
             if next.first_at > at || next_seq > keep_from {
@@ -182,7 +205,9 @@ impl Log {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         let missing = |next| ReadError::Missing { seq, next };
         let Some((&first_seq, segment)) = segments.range(..=seq).next_back() else {
-            return Err(missing(segments.first_key_value().map_or(0, |(&first, _)| first)));
+            return Err(missing(
+                segments.first_key_value().map_or(0, |(&first, _)| first),
+            ));
         };
         let end_seq = segments
             .range(seq + 1..)
@@ -198,19 +223,23 @@ impl Log {
             });
         }
         drop(segments);
-        let mut open = self.open_sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .open_sealed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, database| database.strong_count() > 0);
         let database = match open.get(&first_seq).and_then(Weak::upgrade) {
             Some(database) => database,
             None => {
-                let database = medium::open(&file, SEALED_CACHE_BYTES, true, &self.faults)
-                    .map_err(|e| match e {
-                        redb::Error::Io(source) => ReadError::Io {
+                let database = self.open_sealed_file(&file).map_err(|e| match e {
+                    redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
+                        ReadError::Io {
                             file: file.clone(),
                             source,
-                        },
-                        e => ReadError::damaged(&file, format!("group {seq}"), e),
-                    })?;
+                        }
+                    }
+                    e => ReadError::damaged(&file, format!("group {seq}"), e),
+                })?;
                 let database = Arc::new(database);
                 open.insert(first_seq, Arc::downgrade(&database));
                 database
@@ -222,7 +251,21 @@ impl Log {
             end_seq,
         })
     }
+
+    fn open_sealed_file(&self, file: &Path) -> Result<Database, redb::Error> {
+        for _ in 1..CLOSING_TRIES {
+            match medium::open(file, SEALED_CACHE_BYTES, true, &self.faults) {
+                Err(redb::Error::DatabaseAlreadyOpen) => std::thread::sleep(CLOSING_PAUSE),
+                opened => return opened,
+            }
+        }
+        medium::open(file, SEALED_CACHE_BYTES, true, &self.faults)
+    }
 }
+
+/// How often, and after which pause, a file is tried that its last reader is just closing.
+const CLOSING_TRIES: usize = 200;
+const CLOSING_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 struct Reading {
@@ -245,7 +288,11 @@ pub struct Groups {
 impl Groups {
     fn read_next(&mut self) -> Result<Group, ReadError> {
         let seq = self.next_seq;
-        if self.reading.as_ref().is_none_or(|reading| seq >= reading.end_seq) {
+        if self
+            .reading
+            .as_ref()
+            .is_none_or(|reading| seq >= reading.end_seq)
+        {
             self.reading = None;
             self.reading = Some(self.log.segment_of(seq)?);
         }
@@ -256,10 +303,14 @@ impl Groups {
         let bytes = read_group(&reading.database, seq)
             .map_err(|e| ReadError::damaged(&reading.file, place(), e))?;
         if bytes.is_empty() {
-            return Err(ReadError::damaged(&reading.file, place(), "the group is missing"));
+            return Err(ReadError::damaged(
+                &reading.file,
+                place(),
+                "the group is missing",
+            ));
         }
-        let (group, _) = record::decode(&bytes)
-            .map_err(|e| ReadError::damaged(&reading.file, place(), e))?;
+        let (group, _) =
+            record::decode(&bytes).map_err(|e| ReadError::damaged(&reading.file, place(), e))?;
         if group.seq != seq {
             let detail = format!("holds group {}", group.seq);
             return Err(ReadError::damaged(&reading.file, place(), detail));
@@ -284,7 +335,10 @@ impl Iterator for Groups {
 
 fn parse_name(name: &str) -> Option<(u64, Timestamp)> {
     let (seq, millis) = name.strip_suffix(".redb")?.split_once('-')?;
-    Some((seq.parse().ok()?, Timestamp::from_millis(millis.parse().ok()?)))
+    Some((
+        seq.parse().ok()?,
+        Timestamp::from_millis(millis.parse().ok()?),
+    ))
 }
 
 fn write_group(database: &Database, seq: u64, bytes: &[u8]) -> Result<(), redb::Error> {

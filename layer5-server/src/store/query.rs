@@ -26,7 +26,14 @@ pub struct PatternQuery {
 
 impl Default for PatternQuery {
     fn default() -> Self {
-        Self { after: None, limit: 100, kind: None, agent_id: None, from: None, to: None }
+        Self {
+            after: None,
+            limit: 100,
+            kind: None,
+            agent_id: None,
+            from: None,
+            to: None,
+        }
     }
 }
 
@@ -35,7 +42,10 @@ impl PatternQuery {
     #[must_use]
     pub fn admits(&self, event: &PatternEvent) -> bool {
         self.kind.is_none_or(|kind| event.finding.kind == kind)
-            && self.agent_id.as_ref().is_none_or(|agent| event.agent_id == *agent)
+            && self
+                .agent_id
+                .as_ref()
+                .is_none_or(|agent| event.agent_id == *agent)
             && self.from.is_none_or(|from| event.finding.end >= from)
             && self.to.is_none_or(|to| event.finding.start < to)
     }

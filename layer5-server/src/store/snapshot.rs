@@ -16,8 +16,14 @@ use super::error::ReadError;
 use super::medium;
 use super::record::Bytes;
 
-const HEADER: Format = Format { kind: 5, version: 1 };
-const PART: Format = Format { kind: 6, version: 1 };
+const HEADER: Format = Format {
+    kind: 5,
+    version: 1,
+};
+const PART: Format = Format {
+    kind: 6,
+    version: 1,
+};
 /// The newest one, and one to fall back on.
 const KEPT: usize = 2;
 
@@ -40,13 +46,19 @@ pub type Snapshot = (u64, Vec<(String, Vec<u8>)>);
 pub(super) fn write(dir: &Path, seq: u64, parts: &[(String, Vec<u8>)]) -> Result<(), ReadError> {
     let path = path_of(dir, seq);
     let unnamed = path.with_extension("new");
-    let io = |source| ReadError::Io { file: path.clone(), source };
+    let io = |source| ReadError::Io {
+        file: path.clone(),
+        source,
+    };
     fs::create_dir_all(dir).map_err(io)?;
     write_file(&unnamed, seq, parts).map_err(io)?;
     fs::rename(&unnamed, &path).map_err(io)?;
     medium::sync_dir(dir).map_err(io)?;
     for (_, old) in list(dir)?.into_iter().skip(KEPT) {
-        fs::remove_file(&old).map_err(|source| ReadError::Io { file: old.clone(), source })?;
+        fs::remove_file(&old).map_err(|source| ReadError::Io {
+            file: old.clone(),
+            source,
+        })?;
     }
     Ok(())
 }
@@ -57,12 +69,23 @@ fn write_file(path: &Path, seq: u64, parts: &[(String, Vec<u8>)]) -> std::io::Re
         file.write_all(&(bytes.len() as u64).to_le_bytes())?;
         file.write_all(bytes)
     };
-    frame(&codec::encode(HEADER, &Header { seq, n_parts: parts.len() as u64 }))?;
+    frame(&codec::encode(
+        HEADER,
+        &Header {
+            seq,
+            n_parts: parts.len() as u64,
+        },
+    ))?;
     for (name, bytes) in parts {
-        let part = Part { name: name.clone(), bytes: Bytes(bytes.clone()) };
+        let part = Part {
+            name: name.clone(),
+            bytes: Bytes(bytes.clone()),
+        };
         frame(&codec::encode(PART, &part))?;
     }
-    file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+    file.into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?
+        .sync_all()
 }
 
 /// The newest snapshot that reads back whole and is not past `last_seq`; damaged ones are skipped, and named in the
@@ -73,8 +96,10 @@ pub(super) fn latest(
 ) -> Result<(Option<Snapshot>, Vec<ReadError>), ReadError> {
     let mut damaged = vec![];
     for (seq, path) in list(dir)? {
-        let bytes =
-            fs::read(&path).map_err(|source| ReadError::Io { file: path.clone(), source })?;
+        let bytes = fs::read(&path).map_err(|source| ReadError::Io {
+            file: path.clone(),
+            source,
+        })?;
         match parse(&bytes) {
             Ok((found, parts)) if found == seq && seq <= last_seq => {
                 return Ok((Some((seq, parts)), damaged));
@@ -96,7 +121,10 @@ pub(super) fn oldest_seq(dir: &Path) -> Result<Option<u64>, ReadError> {
 
 /// Newest first.
 fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ReadError> {
-    let io = |source| ReadError::Io { file: dir.to_owned(), source };
+    let io = |source| ReadError::Io {
+        file: dir.to_owned(),
+        source,
+    };
     let mut found = vec![];
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(found),
@@ -104,7 +132,10 @@ fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ReadError> {
     };
     for entry in entries {
         let path = entry.map_err(io)?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         if let Some(seq) = name.strip_suffix(".l5").and_then(|seq| seq.parse().ok()) {
             found.push((seq, path));
         }
@@ -126,7 +157,10 @@ fn parse(bytes: &[u8]) -> Result<Snapshot, DecodeError> {
         parts.push((part.name, part.bytes.0));
     }
     if !rest.is_empty() {
-        return Err(DecodeError::Payload(format!("{} bytes left over", rest.len())));
+        return Err(DecodeError::Payload(format!(
+            "{} bytes left over",
+            rest.len()
+        )));
     }
     Ok((header.seq, parts))
 }

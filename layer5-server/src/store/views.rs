@@ -25,9 +25,7 @@ use super::control::Control;
 use super::error::{OpenError, ReadError};
 use super::group::{Evaluation, Group, StoredRecommendation};
 use super::medium::{self, Faults};
-use super::query::{
-    DeadLetter, PatternQuery, RecommendationRow, RecommendationState, StoredNames,
-};
+use super::query::{DeadLetter, PatternQuery, RecommendationRow, RecommendationState, StoredNames};
 use super::record::{Bytes, EventRecord};
 
 type Numbers = TableDefinition<'static, &'static str, u64>;
@@ -49,9 +47,18 @@ const DEAD_LETTERS: Rows<u64> = TableDefinition::new("dead_letters");
 
 /// The format of the whole folder; raised when an older program must not open it.
 const FOLDER_FORMAT: u64 = 1;
-const PATTERN: Format = Format { kind: 2, version: 1 };
-const RECOMMENDATION: Format = Format { kind: 3, version: 1 };
-const DEAD_LETTER: Format = Format { kind: 4, version: 1 };
+const PATTERN: Format = Format {
+    kind: 2,
+    version: 1,
+};
+const RECOMMENDATION: Format = Format {
+    kind: 3,
+    version: 1,
+};
+const DEAD_LETTER: Format = Format {
+    kind: 4,
+    version: 1,
+};
 
 /// The file and its database.
 #[derive(Debug)]
@@ -90,7 +97,10 @@ impl Views {
         let file = dir.join("views.redb");
         let wrong = |e| OpenError::from_redb(&file, e);
         let database = medium::open(&file, cache_bytes, true, faults).map_err(wrong)?;
-        let views = Self { file: file.clone(), database };
+        let views = Self {
+            file: file.clone(),
+            database,
+        };
         let (format, applied) = views.create_tables().map_err(wrong)?;
         if format > FOLDER_FORMAT {
             return Err(OpenError::NewerFormat {
@@ -148,13 +158,13 @@ impl Views {
             for id in delivered_in(group) {
                 advice.settle(id, RecommendationState::Delivered, "")?;
             }
-            for (id, words) in &group.effects.refused {
-                advice.settle(*id, RecommendationState::Rejected, words)?;
+            for (id, words) in refused_in(group) {
+                advice.settle(id, RecommendationState::Rejected, words)?;
             }
             for evaluation in &group.effects.evaluations {
                 advice.evaluate(evaluation)?;
             }
-            transaction.open_table(NUMBERS)?.insert("applied", group.seq)?;
+            advice.numbers.insert("applied", group.seq)?;
         }
         transaction.commit()?;
         Ok(())
@@ -163,7 +173,9 @@ impl Views {
     /// Makes everything applied so far durable; all groups up to `applied` are.
     pub(super) fn checkpoint(&self, applied: u64) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
-        transaction.open_table(NUMBERS)?.insert("applied", applied)?;
+        transaction
+            .open_table(NUMBERS)?
+            .insert("applied", applied)?;
         transaction.commit()?;
         Ok(())
     }
@@ -201,16 +213,24 @@ impl Views {
             for row in transaction.open_table(SERIES)?.iter()? {
                 let (key, of) = row?;
                 let (agent, metric) = of.value();
-                let key_of = SeriesKey { agent: AgentId(agent), metric: MetricId(metric) };
+                let key_of = SeriesKey {
+                    agent: AgentId(agent),
+                    metric: MetricId(metric),
+                };
                 series.push((SeriesId(key.value()), key_of));
             }
             let agents = |rows: Vec<(u32, String)>| {
-                rows.into_iter().map(|(id, name)| (AgentId(id), name)).collect()
+                rows.into_iter()
+                    .map(|(id, name)| (AgentId(id), name))
+                    .collect()
             };
             Ok(StoredNames {
                 agents: agents(strings(AGENTS)?),
                 hosts: agents(strings(HOSTS)?),
-                metrics: strings(METRICS)?.into_iter().map(|(id, n)| (MetricId(id), n)).collect(),
+                metrics: strings(METRICS)?
+                    .into_iter()
+                    .map(|(id, n)| (MetricId(id), n))
+                    .collect(),
                 series,
             })
         })
@@ -234,13 +254,19 @@ impl Views {
             return Ok(vec![]);
         };
         let mut found = vec![];
-        self.rows("patterns", PATTERNS, from, PATTERN, |_, record: EventRecord| {
-            let event = PatternEvent::from(record);
-            if query.admits(&event) {
-                found.push(event);
-            }
-            found.len() < query.limit
-        })?;
+        self.rows(
+            "patterns",
+            PATTERNS,
+            from,
+            PATTERN,
+            |_, record: EventRecord| {
+                let event = PatternEvent::from(record);
+                if query.admits(&event) {
+                    found.push(event);
+                }
+                found.len() < query.limit
+            },
+        )?;
         Ok(found)
     }
 
@@ -286,7 +312,10 @@ impl Views {
     /// One recommendation.
     pub(super) fn recommendation(&self, id: Uuid) -> Result<Option<RecommendationRow>, ReadError> {
         let number = self.read("number_of_id", |transaction| {
-            Ok(transaction.open_table(NUMBER_OF_ID)?.get(id.as_u128())?.map(|n| n.value()))
+            Ok(transaction
+                .open_table(NUMBER_OF_ID)?
+                .get(id.as_u128())?
+                .map(|n| n.value()))
         })?;
         let Some(number) = number else {
             return Ok(None);
@@ -389,18 +418,24 @@ impl Views {
         let mut found = vec![];
         if let Some(from) = after.checked_add(1) {
             let table = ("dead_letters", DEAD_LETTERS);
-            self.rows(table.0, table.1, from, DEAD_LETTER, |number, letter: DeadLetterRecord| {
-                found.push(DeadLetter {
-                    number,
-                    at: letter.at,
-                    source: letter.source,
-                    reason: letter.reason,
-                    field: letter.field,
-                    detail: letter.detail,
-                    raw: letter.raw.0,
-                });
-                found.len() < limit
-            })?;
+            self.rows(
+                table.0,
+                table.1,
+                from,
+                DEAD_LETTER,
+                |number, letter: DeadLetterRecord| {
+                    found.push(DeadLetter {
+                        number,
+                        at: letter.at,
+                        source: letter.source,
+                        reason: letter.reason,
+                        field: letter.field,
+                        detail: letter.detail,
+                        raw: letter.raw.0,
+                    });
+                    found.len() < limit
+                },
+            )?;
         }
         Ok(found)
     }
@@ -409,21 +444,29 @@ impl Views {
     pub(super) fn drop_patterns_before(&self, at: Timestamp) -> Result<u64, ReadError> {
         let mut end = None;
         let mut n_dropped = 0;
-        self.rows("patterns", PATTERNS, 0, PATTERN, |id, record: EventRecord| {
-            let old = PatternEvent::from(record).finding.detected_at < at;
-            if old {
-                end = Some(id);
-                n_dropped += 1;
-            }
-            old
-        })?;
+        self.rows(
+            "patterns",
+            PATTERNS,
+            0,
+            PATTERN,
+            |id, record: EventRecord| {
+                let old = PatternEvent::from(record).finding.detected_at < at;
+                if old {
+                    end = Some(id);
+                    n_dropped += 1;
+                }
+                old
+            },
+        )?;
         let Some(end) = end else {
             return Ok(0);
         };
         let drop_range = || -> Result<(), redb::Error> {
             let mut transaction = self.database.begin_write()?;
             set_durability(&mut transaction, Durability::None);
-            transaction.open_table(PATTERNS)?.retain_in(..=end, |_, _| false)?;
+            transaction
+                .open_table(PATTERNS)?
+                .retain_in(..=end, |_, _| false)?;
             transaction.commit()?;
             Ok(())
         };
@@ -442,7 +485,9 @@ impl Views {
     ) -> Result<(), ReadError> {
         let engine = |e: redb::Error| ReadError::engine(&self.file, e);
         let transaction = self.database.begin_read().map_err(|e| engine(e.into()))?;
-        let rows = transaction.open_table(table).map_err(|e| engine(e.into()))?;
+        let rows = transaction
+            .open_table(table)
+            .map_err(|e| engine(e.into()))?;
         for row in rows.range(from..).map_err(|e| engine(e.into()))? {
             let (key, bytes) = row.map_err(|e| engine(e.into()))?;
             let value = self.decode(table_name, key.value(), format, bytes.value())?;
@@ -513,7 +558,8 @@ impl<'a> Advice<'a> {
             evaluation: None,
         };
         self.number_of_id.insert(id, number)?;
-        self.rows.insert(number, &codec::encode(RECOMMENDATION, &record)[..])?;
+        self.rows
+            .insert(number, &codec::encode(RECOMMENDATION, &record)[..])?;
         if state == RecommendationState::Pending {
             self.outbox.insert(number, ())?;
         }
@@ -556,7 +602,8 @@ impl<'a> Advice<'a> {
         let mut record: RecommendationRecord = codec::decode(RECOMMENDATION, &bytes)
             .map_err(|e| redb::Error::Corrupted(format!("recommendation {number}: {e}")))?;
         f(&mut record);
-        self.rows.insert(number, &codec::encode(RECOMMENDATION, &record)[..])?;
+        self.rows
+            .insert(number, &codec::encode(RECOMMENDATION, &record)[..])?;
         if record.state != RecommendationState::Pending {
             self.outbox.remove(number)?;
         }
@@ -565,8 +612,19 @@ impl<'a> Advice<'a> {
 }
 
 fn row_of(number: u64, record: RecommendationRecord) -> RecommendationRow {
-    let RecommendationRecord { stored, state, refusal, evaluation } = record;
-    RecommendationRow { number, stored, state, refusal, evaluation }
+    let RecommendationRecord {
+        stored,
+        state,
+        refusal,
+        evaluation,
+    } = record;
+    RecommendationRow {
+        number,
+        stored,
+        state,
+        refusal,
+        evaluation,
+    }
 }
 
 /// Whether [`Views::apply`] has anything to do.
@@ -579,17 +637,39 @@ fn changes_views(group: &Group) -> bool {
         || !group.offsets.is_empty()
         || !group.effects.is_empty()
         || delivered_in(group).next().is_some()
+        || refused_in(group).next().is_some()
 }
 
 /// What left the outbox: by the effects, or by a control that says so.
 fn delivered_in(group: &Group) -> impl Iterator<Item = Uuid> {
     let told = group.controls.iter().filter_map(|control| match control {
-        Control::Delivered { optimization_id, .. } | Control::HandedOut { optimization_id, .. } => {
-            Some(*optimization_id)
+        Control::Delivered {
+            optimization_id, ..
         }
+        | Control::HandedOut {
+            optimization_id, ..
+        } => Some(*optimization_id),
         _ => None,
     });
     group.effects.delivered.iter().copied().chain(told)
+}
+
+/// What Layer7 refused: by the effects, or by a control that says so.
+fn refused_in(group: &Group) -> impl Iterator<Item = (Uuid, &str)> {
+    let told = group.controls.iter().filter_map(|control| match control {
+        Control::Refused {
+            optimization_id,
+            words,
+            ..
+        } => Some((*optimization_id, words.as_str())),
+        _ => None,
+    });
+    group
+        .effects
+        .refused
+        .iter()
+        .map(|(id, words)| (*id, words.as_str()))
+        .chain(told)
 }
 
 fn write_names(transaction: &WriteTransaction, group: &Group) -> Result<(), redb::Error> {
@@ -629,7 +709,10 @@ fn write_events(
         if patterns.get(event.id)?.is_some() {
             continue;
         }
-        patterns.insert(event.id, &codec::encode(PATTERN, &EventRecord::from(event))[..])?;
+        patterns.insert(
+            event.id,
+            &codec::encode(PATTERN, &EventRecord::from(event))[..],
+        )?;
         let kind = event.finding.kind.as_str();
         let n = counts.get(kind)?.map_or(0, |n| n.value());
         counts.insert(kind, n + 1)?;

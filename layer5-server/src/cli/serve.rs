@@ -1,0 +1,95 @@
+//! `layer5 serve`: the service, until SIGTERM, SIGINT or a failed store.
+//! In: a configuration. Out: where it listens, on standard error; the log.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, finish, runtime};
+use crate::{
+    app::{self, StartError, StopError},
+    config::{Config, LogConfig, LogFormat, load},
+    store::OpenError,
+};
+
+/// Run the service
+///
+/// Takes reports on http.listen (127.0.0.1:8080), shows its metrics on metrics.listen (127.0.0.1:9090) and keeps
+/// everything in store.data_dir (./layer5-data). Every key has a default; `docs/operating/configuration.md` names them.
+/// SIGTERM stops it cleanly: unready, drained, snapshot, exit 0.
+#[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  \
+    layer5 serve\n  \
+    layer5 serve --config layer5.toml\n  \
+    LAYER7_API_URL=http://layer7-service:8080 layer5 serve --config layer5.toml\n  \
+    layer5 serve --config layer5.toml --check")]
+pub(super) struct ServeArgs {
+    /// The configuration, TOML
+    #[arg(long, value_name = "FILE", env = "LAYER5_CONFIG")]
+    config: Option<PathBuf>,
+    /// Only check the configuration
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    finish(serve(args))
+}
+
+fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let config = load(args.config.as_deref(), std::env::vars()).map_err(|e| Failure::new(78, e))?;
+    if args.check {
+        super::print("the configuration is good\n");
+        return Ok(());
+    }
+    start_log(&config.log)?;
+    runtime()?.block_on(until_stopped(config))
+}
+
+async fn until_stopped(config: Config) -> Result<(), Failure> {
+    let signals = |kind| signal(kind).map_err(|e| Failure::new(1, format!("no signals: {e}")));
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut running = app::start(config).await.map_err(|error| {
+        let code = match &error {
+            StartError::Store(OpenError::InUse { .. }) => 75,
+            StartError::Store(_) | StartError::Replay { .. } => 74,
+            StartError::Cohort(_)
+            | StartError::Neighbour(_)
+            | StartError::Tokens(_)
+            | StartError::TooManyObjectives { .. } => 78,
+            _ => 1,
+        };
+        Failure::new(code, error)
+    })?;
+    let (api, metrics) = (running.api, running.metrics);
+    tracing::info!(%api, %metrics, data_dir = %running.data_dir.display(), "layer5 is ready");
+    let reason = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = running.failed() => "the store failed",
+    };
+    tracing::info!(reason, "layer5 stops");
+    running.stop().await.map_err(|error| match error {
+        StopError::StoreFailed => Failure::new(74, error),
+        StopError::Panicked => Failure::new(1, error),
+    })
+}
+
+/// Starts the log on standard error.
+fn start_log(config: &LogConfig) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.level)
+        .map_err(|e| Failure::new(78, format!("log.level = `{}`: {e}", config.level)))?;
+    let colours = std::env::var_os("NO_COLOR").is_none()
+        && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.format {
+        LogFormat::Json => base.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text => base.with_ansi(colours).try_init(),
+    };
+    if let Err(error) = started {
+        let _closed = writeln!(std::io::stderr(), "layer5: the log did not start: {error}");
+    }
+    Ok(())
+}

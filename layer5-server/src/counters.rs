@@ -1,0 +1,112 @@
+//! What has happened so far, counted once: the source of `/api/v1/status` and of the Prometheus counters alike.
+//! Invariants: counters only rise; relaxed ordering, because no other memory depends on them.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use layer5_core::{PatternKind, Reason};
+
+/// A number that only rises.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// The number now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Everything that is counted since the start of this process.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Reports seen, by source.
+    pub received_http: Count,
+    /// Reports whose samples reached their watches.
+    pub processed: Count,
+    /// Samples that reached their watches.
+    pub samples_processed: Count,
+    /// Reports that were already known.
+    pub duplicates: Count,
+    /// Reports refused, in the order of [`Reason::ALL`].
+    pub rejected: [Count; Reason::ALL.len()],
+    /// Requests refused because the intake was full.
+    pub buffer_rejected: Count,
+    /// Findings, in the order of [`PatternKind::ALL`].
+    pub patterns: [Count; PatternKind::ALL.len()],
+    /// Errors that were handled, in the order of [`Component::ALL`].
+    pub errors: [Count; Component::ALL.len()],
+    /// Dead letters that found their queue full.
+    pub dead_letters_dropped: Count,
+    /// Group commits.
+    pub commits: Count,
+    /// `recorded_at` of the newest report, nanoseconds; 0 before the first.
+    pub newest_recorded_at: AtomicI64,
+    /// Whether the store failed: nothing is taken any more.
+    pub failed: AtomicBool,
+    /// Whether the disk is too full to take anything now.
+    pub disk_full: AtomicBool,
+}
+
+/// The parts whose errors are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// Answers with a 5xx status.
+    Http,
+    /// The durable store.
+    Store,
+    /// Deliveries to Layer7.
+    Outbox,
+}
+
+impl Component {
+    /// Every part.
+    pub const ALL: [Self; 3] = [Self::Http, Self::Store, Self::Outbox];
+
+    /// The part as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Store => "store",
+            Self::Outbox => "outbox",
+        }
+    }
+}
+
+impl Counters {
+    /// Counts one refused report.
+    pub fn reject(&self, reason: Reason) {
+        if let Some(place) = Reason::ALL.iter().position(|&r| r == reason) {
+            self.rejected[place].add(1);
+        }
+    }
+
+    /// Counts one finding.
+    pub fn pattern(&self, kind: PatternKind) {
+        if let Some(place) = PatternKind::ALL.iter().position(|&k| k == kind) {
+            self.patterns[place].add(1);
+        }
+    }
+
+    /// Counts one handled error.
+    pub fn error(&self, component: Component) {
+        self.errors[component as usize].add(1);
+    }
+
+    /// Notes the time of a report.
+    pub fn recorded(&self, nanos: i64) {
+        self.newest_recorded_at.fetch_max(nanos, Relaxed);
+    }
+
+    /// Refused reports of every reason.
+    #[must_use]
+    pub fn rejected_in_all(&self) -> u64 {
+        self.rejected.iter().map(Count::get).sum()
+    }
+}

@@ -1,0 +1,90 @@
+//! Bodies as they were meant: gzip and zstd undone, with a cap on what comes out.
+//! In: the bytes of a request and its `Content-Encoding`. Out: the decoded bytes or a problem.
+//! Invariants: never more than `decoded_bytes_max + 1` bytes are produced, so a bomb costs its sender, not us.
+
+use std::{borrow::Cow, io::Read};
+
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::problem::Problem;
+
+/// Undoes the `Content-Encoding` of `body`.
+pub(crate) fn decoded<'a>(
+    headers: &HeaderMap,
+    body: &'a [u8],
+    decoded_bytes_max: usize,
+) -> Result<Cow<'a, [u8]>, Problem> {
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim());
+    match encoding {
+        None | Some("" | "identity") => Ok(Cow::Borrowed(body)),
+        Some("gzip" | "x-gzip") => {
+            capped(flate2::read::MultiGzDecoder::new(body), decoded_bytes_max)
+        }
+        Some("zstd") => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new(body)
+                .map_err(|e| Problem::bad_request(format!("not a zstd body: {e}")))?;
+            capped(decoder, decoded_bytes_max)
+        }
+        Some(other) => {
+            let detail = format!("Content-Encoding `{other}` is not known, use gzip or zstd");
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown encoding", detail))
+        }
+    }
+}
+
+fn capped(reader: impl Read, bytes_max: usize) -> Result<Cow<'static, [u8]>, Problem> {
+    let mut out = Vec::new();
+    reader
+        .take(bytes_max as u64 + 1)
+        .read_to_end(&mut out)
+        .map_err(|e| Problem::bad_request(format!("broken compressed body: {e}")))?;
+    if out.len() > bytes_max {
+        return Err(Problem::too_large("the decoded body", bytes_max));
+    }
+    Ok(Cow::Owned(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(data).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    fn headers(encoding: &'static str) -> HeaderMap {
+        [(header::CONTENT_ENCODING, encoding.parse().expect("ascii"))].into_iter().collect()
+    }
+
+    #[test]
+    fn gzip_and_zstd_are_undone() {
+        let text = b"{\"a\":1}".repeat(100);
+        assert_eq!(*decoded(&headers("gzip"), &gzip(&text), 1000).expect("fits"), text[..]);
+        let zstd = ruzstd::encoding::compress_to_vec(
+            &text[..],
+            ruzstd::encoding::CompressionLevel::Fastest,
+        );
+        assert_eq!(*decoded(&headers("zstd"), &zstd, 1000).expect("fits"), text[..]);
+    }
+
+    #[test]
+    fn a_bomb_is_cut_at_the_cap() {
+        let bomb = gzip(&vec![b' '; 10 << 20]);
+        let problem = decoded(&headers("gzip"), &bomb, 1 << 20).expect_err("10 MiB > 1 MiB");
+        assert_eq!(problem.status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[test]
+    fn what_is_not_compressed_is_said_so() {
+        for encoding in ["gzip", "zstd"] {
+            let problem = decoded(&headers(encoding), b"{}", 100).expect_err("not compressed");
+            assert_eq!(problem.status, StatusCode::BAD_REQUEST);
+        }
+        let problem = decoded(&headers("br"), b"{}", 100).expect_err("unknown");
+        assert_eq!(problem.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+}

@@ -1,0 +1,87 @@
+//! The front door for KPI reports: bytes in, answer out.
+//! In: `POST /kpi` and `POST /api/v1/kpi`, one object, an array, NDJSON or bincode, perhaps compressed. Out: 200 with what became
+//! of each report once the accepted ones are durable; 400, 413, 415, 429 or 503 with nothing taken.
+//! Next on the way: [`crate::intake`], which decodes, validates and claims room in the ring.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Query, State},
+    http::{HeaderMap, header},
+};
+use layer5_ingest::BodyFormat;
+use serde::Deserialize;
+
+use super::{Doors, body, problem::Problem, wire::{RejectedReport, ReportsAnswer}};
+use crate::{
+    clock,
+    intake::{Ack, Committed, TakeError},
+};
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Options {
+    ack: Option<String>,
+}
+
+/// Takes a body of reports.
+pub(crate) async fn post_reports(
+    State(doors): State<Doors>,
+    Query(options): Query<Options>,
+    headers: HeaderMap,
+    sent: Bytes,
+) -> Result<Json<ReportsAnswer>, Problem> {
+    let ack = match options.ack.as_deref() {
+        None | Some("durable") => Ack::Durable,
+        Some("buffered") => Ack::Buffered,
+        Some(other) => {
+            let detail = format!("ack={other} is not known, use durable (default) or buffered");
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    if let Some(reason) = doors.unready_reasons().first() {
+        return Err(Problem::unavailable(format!("{reason}, nothing was taken")));
+    }
+    let bytes = body::decoded(&headers, &sent, doors.config.http.decoded_bytes_max)?;
+    let format = format_of(&headers);
+    let taken = doors.intake.take(&bytes, format, "http", ack, clock::now()).map_err(refused)?;
+    let n_valid = (taken.n_reports - taken.rejected.len()) as u64;
+    let committed = match taken.durable {
+        None => Committed { accepted: n_valid, duplicates: 0 },
+        Some(durable) => durable.await.map_err(|_gone| {
+            Problem::unavailable("the store failed before this request was durable, send it again")
+        })?,
+    };
+    let rejected = taken.rejected.into_iter().map(|(index, rejection)| RejectedReport {
+        index,
+        reason: rejection.reason.as_str(),
+        field: rejection.field,
+        detail: rejection.detail,
+    });
+    Ok(Json(ReportsAnswer {
+        accepted: committed.accepted,
+        duplicates: committed.duplicates,
+        rejected: rejected.collect(),
+    }))
+}
+
+fn format_of(headers: &HeaderMap) -> BodyFormat {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    match content_type.split(';').next().unwrap_or("").trim() {
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => BodyFormat::Ndjson,
+        "application/vnd.layer5.bincode" => BodyFormat::Bincode,
+        _ => BodyFormat::Json,
+    }
+}
+
+fn refused(error: TakeError) -> Problem {
+    match error {
+        TakeError::Body(error) => Problem::bad_request(error.to_string()),
+        TakeError::Full => Problem::full(),
+        TakeError::TooLarge { .. } => Problem::new(
+            axum::http::StatusCode::PAYLOAD_TOO_LARGE,
+            "too many samples",
+            error.to_string(),
+        ),
+        TakeError::Closed => Problem::unavailable("layer5 is stopping"),
+    }
+}

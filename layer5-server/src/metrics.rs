@@ -1,0 +1,355 @@
+//! The metrics page: what has a meaning is shown, what has none yet is absent.
+//! In: [`Counters`], gauges read when asked, durations recorded per request and per batch. Out: Prometheus text.
+//! Names: Project Chimera's contracts, section 6. Called from: `app`, every second by [`Meters::refresh`].
+//! Invariants: no global recorder, so that several services can live in one process; counters are copied from the one
+//! source that `/api/v1/status` shows too.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use layer5_core::{PatternKind, Reason};
+use metrics::{Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use crate::{
+    counters::{Component, Counters},
+    refinery::tuner::Score,
+};
+
+/// Upper bounds of the latency histograms, s: the service levels lie at 0.1 and 0.5.
+const LATENCY_BUCKETS: [f64; 15] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+/// Acknowledgement times kept for the percentiles of the status page.
+const RECENT_ACKS: usize = 4096;
+
+/// Every metric: name, unit, help.
+const HELP: [(&str, Option<Unit>, &str); 38] = [
+    ("layer5_kpi_received_total", None, "Reports seen, whatever became of them."),
+    ("layer5_kpi_processed_total", None, "Reports whose samples reached their watches."),
+    ("layer5_kpi_rejected_total", None, "Reports refused, by reason."),
+    ("layer5_kpi_duplicates_total", None, "Reports that were already known."),
+    ("layer5_kpi_processing_duration_seconds", Some(Unit::Seconds), "From arrival of a request to its state updated."),
+    ("layer5_kpi_acknowledge_duration_seconds", Some(Unit::Seconds), "From arrival of a request to its samples durable."),
+    ("layer5_kpi_ingest_lag_seconds", Some(Unit::Seconds), "Now minus recorded_at of the newest report."),
+    ("layer5_data_quality_ratio", None, "Share of the reports received in the last 5 minutes that were valid."),
+    ("layer5_buffer_size", None, "Samples in a ring."),
+    ("layer5_buffer_capacity", None, "Samples that a ring can hold."),
+    ("layer5_buffer_high_watermark", None, "Most samples that were ever in a ring."),
+    ("layer5_buffer_rejected_total", None, "Requests refused because the intake was full."),
+    ("layer5_errors_total", None, "Handled errors."),
+    ("layer5_optimization_accuracy", None, "Mean accuracy of the predictions evaluated in the last 24 h; absent before 20."),
+    ("layer5_optimization_direction_hit_ratio", None, "Share of evaluations whose sign was predicted right."),
+    ("layer5_optimization_interval_coverage", None, "Share of outcomes inside their 95 % interval."),
+    ("layer5_optimization_decisions_total", None, "Recommendations decided, by what proposed them."),
+    ("layer5_optimization_evaluated_total", None, "Recommendations whose outcome is known."),
+    ("layer5_optimization_duration_seconds", Some(Unit::Seconds), "From a question to /optimize to its answer."),
+    ("layer5_optimization_coverage", None, "Share of the cohorts' agents with a decision in the last hour."),
+    ("layer5_avg_performance_improvement", None, "Mean observed improvement of evaluated recommendations."),
+    ("layer5_model_performance_drift", None, "Relative loss of prediction accuracy against the window before."),
+    ("layer5_patterns_detected_total", None, "Patterns found, by kind."),
+    ("layer5_pattern_detection_duration_seconds", Some(Unit::Seconds), "One shard's time for one batch of samples."),
+    ("layer5_integration_up", None, "Whether a neighbour answered its last call."),
+    ("layer5_integration_errors_total", None, "Failed calls to a neighbour."),
+    ("layer5_circuit_state", None, "Circuit to a neighbour: 0 closed, 1 half open, 2 open."),
+    ("layer5_outbox_depth", None, "Recommendations that Layer7 does not have yet."),
+    ("layer5_outbox_oldest_seconds", Some(Unit::Seconds), "Age of the oldest of them."),
+    ("layer5_active_agents", None, "Agents known."),
+    ("layer5_active_series", None, "Series known."),
+    ("layer5_build_info", None, "Always 1; what runs is in the labels."),
+    ("layer5_uptime_seconds", Some(Unit::Seconds), "Since the start of this process."),
+    ("layer5_dead_letters_dropped_total", None, "Refused reports that found the dead-letter queue full."),
+    ("layer5_store_commits_total", None, "Group commits."),
+    ("layer5_dedup_forgotten_early_total", None, "Dedup entries dropped before their window ended because the window was full."),
+    ("process_resident_memory_bytes", Some(Unit::Bytes), "Resident memory of this process."),
+    ("process_cpu_seconds_total", Some(Unit::Seconds), "User and system CPU time of this process."),
+];
+
+const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+/// Everything that is measured.
+pub struct Meters {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    processing: Histogram,
+    acknowledging: Histogram,
+    detecting: Histogram,
+    recent_acks: Mutex<Recent>,
+    quality: Mutex<Vec<(Instant, u64, u64)>>,
+    started: Instant,
+}
+
+impl std::fmt::Debug for Meters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meters").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    millis: Vec<f64>,
+    next: usize,
+}
+
+/// What is read when the page is refreshed, besides the counters.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// Per ring: label of the shard, samples, capacity, high watermark.
+    pub rings: Vec<(String, usize, usize, usize)>,
+    /// Agents known.
+    pub agents: usize,
+    /// Series known.
+    pub series: usize,
+    /// Undelivered recommendations, and the age of the oldest, s.
+    pub outbox: (u64, Option<f64>),
+    /// Per neighbour: name, answered last call (`None`: never called), errors by kind, circuit state.
+    pub neighbours: Vec<Neighbour>,
+    /// What the tuner has decided and learned.
+    pub score: Option<Score>,
+    /// Now minus `recorded_at` of the newest report, s.
+    pub lag: Option<f64>,
+    /// Dedup entries dropped early.
+    pub forgotten_early: u64,
+}
+
+/// What is known of one neighbour.
+#[derive(Clone, Debug, Default)]
+pub struct Neighbour {
+    /// layer7 or layer8.
+    pub name: &'static str,
+    /// Whether the last call was answered; `None` before the first.
+    pub up: Option<bool>,
+    /// Failed calls.
+    pub errors: u64,
+    /// 0 closed, 1 half open, 2 open.
+    pub circuit: Option<u8>,
+}
+
+impl Meters {
+    /// A page of its own. `version`, `revision` and `color` go into `layer5_build_info`.
+    ///
+    /// # Errors
+    /// When the exporter refuses its buckets.
+    pub fn new(version: &str, revision: &str, color: &str) -> Result<Self, BuildError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".into()), &LATENCY_BUCKETS)?
+            .build_recorder();
+        for (name, unit, help) in HELP {
+            // Counters, gauges and histograms share one table of descriptions by name.
+            recorder.describe_gauge(KeyName::from_const_str(name), unit, SharedString::const_str(help));
+        }
+        let histogram = |name: &'static str| {
+            recorder.register_histogram(&Key::from_static_name(name), &METADATA)
+        };
+        let labels = [("version", version), ("revision", revision), ("color", color)]
+            .map(|(name, value)| Label::new(name, value.to_owned()));
+        let build = Key::from_parts("layer5_build_info", labels.to_vec());
+        recorder.register_gauge(&build, &METADATA).set(1.0);
+        Ok(Self {
+            processing: histogram("layer5_kpi_processing_duration_seconds"),
+            acknowledging: histogram("layer5_kpi_acknowledge_duration_seconds"),
+            detecting: histogram("layer5_pattern_detection_duration_seconds"),
+            handle: recorder.handle(),
+            recorder,
+            recent_acks: Mutex::default(),
+            quality: Mutex::default(),
+            started: Instant::now(),
+        })
+    }
+
+    /// A request's samples have reached their watches.
+    pub fn processed(&self, took: Duration) {
+        self.processing.record(took.as_secs_f64());
+    }
+
+    /// A request is durable.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn acknowledged(&self, took: Duration) {
+        self.acknowledging.record(took.as_secs_f64());
+        let mut recent = self.recent_acks.lock().expect("no holder panics");
+        let next = recent.next;
+        if recent.millis.len() < RECENT_ACKS {
+            recent.millis.push(0.0);
+        }
+        recent.millis[next] = took.as_secs_f64() * 1e3;
+        recent.next = (next + 1) % RECENT_ACKS;
+    }
+
+    /// A shard took one batch.
+    pub fn detected(&self, took: Duration) {
+        self.detecting.record(took.as_secs_f64());
+    }
+
+    /// A question to `/optimize` was answered.
+    pub fn optimized(&self, algorithm: &str, took: Duration) {
+        let key = Key::from_parts(
+            "layer5_optimization_duration_seconds",
+            vec![Label::new("algorithm", algorithm.to_owned())],
+        );
+        self.recorder.register_histogram(&key, &METADATA).record(took.as_secs_f64());
+    }
+
+    /// Median and 99th percentile of the newest acknowledgement times, ms; `None` before the first.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    #[must_use]
+    pub fn ack_percentiles(&self) -> Option<(f64, f64)> {
+        let mut millis = self.recent_acks.lock().expect("no holder panics").millis.clone();
+        if millis.is_empty() {
+            return None;
+        }
+        millis.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| millis[((millis.len() - 1) as f64 * share).round() as usize];
+        Some((at(0.5), at(0.99)))
+    }
+
+    /// Since the start of this process.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The page as Prometheus reads it.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Brings counters and gauges up to date and tidies the histograms; once a second.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn refresh(&self, counters: &Counters, gauges: &Gauges) {
+        self.refresh_counters(counters);
+        self.refresh_rings(&gauges.rings);
+        self.refresh_neighbours(&gauges.neighbours);
+        if let Some(score) = &gauges.score {
+            self.refresh_score(score);
+        }
+        self.gauge("layer5_active_agents", &[], gauges.agents as f64);
+        self.gauge("layer5_active_series", &[], gauges.series as f64);
+        self.gauge("layer5_outbox_depth", &[], gauges.outbox.0 as f64);
+        self.gauge("layer5_outbox_oldest_seconds", &[], gauges.outbox.1.unwrap_or(0.0));
+        self.gauge("layer5_uptime_seconds", &[], self.uptime().as_secs_f64());
+        self.counter("layer5_dedup_forgotten_early_total", &[], gauges.forgotten_early);
+        if let Some(lag) = gauges.lag {
+            self.gauge("layer5_kpi_ingest_lag_seconds", &[("source", "http")], lag);
+        }
+        self.refresh_process();
+        self.refresh_quality(counters);
+        self.handle.run_upkeep();
+    }
+
+    fn refresh_counters(&self, counters: &Counters) {
+        let received = counters.received_http.get();
+        self.counter("layer5_kpi_received_total", &[("source", "http")], received);
+        self.counter("layer5_kpi_processed_total", &[], counters.processed.get());
+        self.counter("layer5_kpi_duplicates_total", &[], counters.duplicates.get());
+        for (reason, count) in Reason::ALL.iter().zip(&counters.rejected) {
+            let labels = [("reason", reason.as_str())];
+            self.counter("layer5_kpi_rejected_total", &labels, count.get());
+        }
+        for (kind, count) in PatternKind::ALL.iter().zip(&counters.patterns) {
+            let labels = [("kind", kind.as_str())];
+            self.counter("layer5_patterns_detected_total", &labels, count.get());
+        }
+        for component in Component::ALL {
+            let labels = [("component", component.as_str()), ("kind", "handled")];
+            let count = &counters.errors[component as usize];
+            self.counter("layer5_errors_total", &labels, count.get());
+        }
+        let refused = counters.buffer_rejected.get();
+        self.counter("layer5_buffer_rejected_total", &[("policy", "reject")], refused);
+        self.counter("layer5_store_commits_total", &[], counters.commits.get());
+        let dropped = counters.dead_letters_dropped.get();
+        self.counter("layer5_dead_letters_dropped_total", &[], dropped);
+    }
+
+    fn refresh_rings(&self, rings: &[(String, usize, usize, usize)]) {
+        for (shard, len, capacity, high) in rings {
+            let labels = [("shard", shard.as_str())];
+            self.gauge("layer5_buffer_size", &labels, *len as f64);
+            self.gauge("layer5_buffer_capacity", &labels, *capacity as f64);
+            self.gauge("layer5_buffer_high_watermark", &labels, *high as f64);
+        }
+    }
+
+    fn refresh_neighbours(&self, neighbours: &[Neighbour]) {
+        for neighbour in neighbours {
+            let labels = [("target", neighbour.name)];
+            if let Some(up) = neighbour.up {
+                self.gauge("layer5_integration_up", &labels, f64::from(u8::from(up)));
+            }
+            if let Some(state) = neighbour.circuit {
+                self.gauge("layer5_circuit_state", &labels, f64::from(state));
+            }
+            let labels = [("target", neighbour.name), ("kind", "call")];
+            self.counter("layer5_integration_errors_total", &labels, neighbour.errors);
+        }
+    }
+
+    fn refresh_score(&self, score: &Score) {
+        for (proposed_by, n) in &score.issued {
+            let labels = [("algorithm", proposed_by.as_str())];
+            self.counter("layer5_optimization_decisions_total", &labels, *n);
+        }
+        self.counter("layer5_optimization_evaluated_total", &[], score.evaluated);
+        // Absent until they have a meaning: never a made-up value.
+        let known = [
+            ("layer5_optimization_accuracy", score.accuracy),
+            ("layer5_optimization_direction_hit_ratio", score.direction_hit_ratio),
+            ("layer5_optimization_interval_coverage", score.interval_coverage),
+            ("layer5_avg_performance_improvement", score.mean_improvement),
+            ("layer5_model_performance_drift", score.drift),
+            ("layer5_optimization_coverage", score.coverage),
+        ];
+        for (name, value) in known {
+            if let Some(value) = value {
+                self.gauge(name, &[], value);
+            }
+        }
+    }
+
+    fn refresh_process(&self) {
+        if let Some((rss, cpu)) = crate::process::memory_and_cpu() {
+            self.gauge("process_resident_memory_bytes", &[], rss as f64);
+            self.gauge("process_cpu_seconds_total", &[], cpu);
+        }
+    }
+
+    /// The share of valid reports over five minutes, from counts taken once a second.
+    fn refresh_quality(&self, counters: &Counters) {
+        let now = Instant::now();
+        let mut seen = self.quality.lock().expect("no holder panics");
+        seen.push((now, counters.received_http.get(), counters.rejected_in_all()));
+        let old = seen.iter().filter(|(at, _, _)| now.duration_since(*at).as_secs() > 300).count();
+        seen.drain(..old.saturating_sub(1));
+        let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
+        let (received, rejected) = (last.1 - first.1, last.2 - first.2);
+        if received > 0 {
+            let ratio = 1.0 - rejected as f64 / received as f64;
+            self.gauge("layer5_data_quality_ratio", &[], ratio);
+        }
+    }
+
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
+        self.recorder.register_gauge(&key(name, labels), &METADATA).set(value);
+    }
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)], value: u64) {
+        self.recorder.register_counter(&key(name, labels), &METADATA).absolute(value);
+    }
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+    let labels: Vec<Label> =
+        labels.iter().map(|&(name, value)| Label::new(name, value.to_owned())).collect();
+    Key::from_parts(name, labels)
+}

@@ -1,0 +1,532 @@
+//! The committer: the one thread that writes. It drains the intake, leaves out what is known already, makes a group of
+//! it, and when the group is on disk answers the senders and feeds shards and tuner.
+//! In: arrivals from the intake ring, everything else from the inbox. Out: durable groups, answers, feeds.
+//! Called from: `app`. Next on the way: [`super::shards`], then [`crate::refinery`].
+//! Invariants: no slot of the ring is held while the disk is awaited; nobody is answered before the commit; after a
+//! failed commit nothing is taken any more and the process goes down, because what is on disk is then unknown.
+
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use crossbeam::channel::{Receiver, Sender, TrySendError};
+use layer5_core::{
+    AgentId, PatternEvent, Timestamp,
+    codec::{self, Format},
+};
+use layer5_ingest::{
+    Admission, Arrival, DedupWindow, ReportKey,
+    ring::{Wait, mpsc, spsc},
+    shard_of,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, oneshot};
+
+use super::{Inbox, Part, ShardFeed, TunerFeed, effects::Pending};
+use crate::{
+    clock,
+    counters::{Component, Counters},
+    intake::{Committed, DeadLetter, SharedNames, Waiting},
+    metrics::Meters,
+    store::{CommitError, Control, Group, Store, StoredReport},
+};
+
+/// How long the committer sleeps at most when the ring is empty: the patience of the inbox.
+const INBOX_PATIENCE: Duration = Duration::from_millis(5);
+/// Pause between two tries at a full ring or queue.
+const FULL_PAUSE: Duration = Duration::from_micros(200);
+/// Pause between two looks at a full disk.
+const DISK_FULL_PAUSE: Duration = Duration::from_millis(500);
+/// Messages taken from the inbox between two groups.
+const INBOX_TAKEN_MAX: usize = 4096;
+
+/// Why the committer stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was asked to.
+    Asked,
+    /// The store failed.
+    StoreFailed,
+}
+
+/// How the bookmark is written into a snapshot.
+pub(crate) const BOOKMARK_FORMAT: Format = Format { kind: 22, version: 1 };
+
+/// What the committer adds to a snapshot.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Bookmark {
+    /// The id of the first pattern that may be found again by a replay from here.
+    pub(crate) next_event_id: u64,
+}
+
+/// A snapshot whose pieces are coming in.
+#[derive(Debug)]
+struct Gathering {
+    seq: u64,
+    bookmark: Bookmark,
+    parts: Vec<(String, Vec<u8>)>,
+}
+
+/// How the committer works.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Most samples in one group.
+    pub group_samples_max: usize,
+    /// Time between two ticks.
+    pub tick: Duration,
+    /// Samples between two snapshots.
+    pub snapshot_samples: u64,
+    /// How long raw reports are kept, s.
+    pub raw_seconds: f64,
+}
+
+/// The only writer.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub(crate) store: Arc<Store>,
+    pub(crate) intake: mpsc::Consumer<Arrival>,
+    pub(crate) inbox: Receiver<Inbox>,
+    pub(crate) refused: Receiver<DeadLetter>,
+    pub(crate) shards: Vec<spsc::Producer<ShardFeed>>,
+    pub(crate) tuner: Sender<TunerFeed>,
+    pub(crate) names: SharedNames,
+    pub(crate) new_hosts: Arc<Mutex<Vec<(AgentId, String)>>>,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) dedup: DedupWindow,
+    pub(crate) pending: Pending,
+    /// Rung when there are new recommendations in the store.
+    pub(crate) bell: Arc<Notify>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) pace: Pace,
+    pub(crate) state: State,
+}
+
+/// What the committer remembers from group to group.
+#[derive(Debug)]
+pub(crate) struct State {
+    seq: u64,
+    /// Names that are in the log.
+    n_agents: usize,
+    n_metrics: usize,
+    n_series: usize,
+    /// The request whose samples are passing through.
+    request: Committed,
+    report_is_new: bool,
+    controls: Vec<Control>,
+    answers: Vec<oneshot::Sender<()>>,
+    samples_since_snapshot: u64,
+    gathering: Option<Gathering>,
+    next_tick: Instant,
+    /// Whether samples came since the last tick.
+    read_something: bool,
+    stopping: bool,
+    finished: bool,
+}
+
+impl State {
+    /// The state after the log's last group; the names of the log are all that is known.
+    pub(crate) fn after(seq: u64, (n_agents, n_metrics, n_series): (usize, usize, usize)) -> Self {
+        Self {
+            seq,
+            n_agents,
+            n_metrics,
+            n_series,
+            request: Committed::default(),
+            report_is_new: false,
+            controls: Vec::new(),
+            answers: Vec::new(),
+            samples_since_snapshot: 0,
+            gathering: None,
+            next_tick: Instant::now(),
+            read_something: false,
+            stopping: false,
+            finished: false,
+        }
+    }
+}
+
+/// The new samples of one group on their way to the shards, and the requests that end in it.
+#[derive(Debug, Default)]
+struct Passing {
+    arrivals: Vec<Arrival>,
+    ended: Vec<(u32, Committed, usize)>,
+}
+
+impl Committer {
+    /// Works until it is asked to stop or the store fails.
+    pub(crate) fn run(mut self) -> StopReason {
+        let mut drained = Vec::with_capacity(self.pace.group_samples_max);
+        loop {
+            let patience = self.patience();
+            let wait = self.intake.wait(patience);
+            self.intake.drain_into(&mut drained, self.pace.group_samples_max);
+            self.read_inbox(INBOX_TAKEN_MAX);
+            // A report is not cut: what came of an unfinished one waits for the rest, which is in the ring already.
+            let whole = drained.iter().rposition(|a| a.last_of_report).map_or(0, |i| i + 1);
+            match self.group(&drained[..whole]) {
+                Ok(()) => {}
+                Err(error) => return self.fail(&error),
+            }
+            drained.drain(..whole);
+            self.keep_refused();
+            let done = self.state.stopping && drained.is_empty() && wait != Wait::Ready;
+            if done && self.inbox.is_empty() && self.pending.is_empty() && self.finish() {
+                return StopReason::Asked;
+            }
+        }
+    }
+
+    /// Keeps the refused reports. They were never promised, so a failure here is counted and no more.
+    fn keep_refused(&self) {
+        let letters: Vec<DeadLetter> = self.refused.try_iter().take(INBOX_TAKEN_MAX).collect();
+        if letters.is_empty() {
+            return;
+        }
+        for DeadLetter { at, source, rejection, raw } in &letters {
+            if let Err(error) = self.store.append_dead_letter(*at, source, rejection, raw) {
+                self.counters.error(Component::Store);
+                tracing::warn!(%error, "a refused report could not be kept");
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if !self.inbox.is_empty() || !self.pending.is_empty() {
+            return Duration::ZERO;
+        }
+        let until_tick = self.state.next_tick.saturating_duration_since(Instant::now());
+        until_tick.min(INBOX_PATIENCE)
+    }
+
+    fn read_inbox(&mut self, at_most: usize) {
+        for _ in 0..at_most {
+            let Ok(message) = self.inbox.try_recv() else { return };
+            match message {
+                Inbox::Control(control, answer) => {
+                    self.state.controls.push(control);
+                    self.state.answers.push(answer);
+                }
+                Inbox::Found(found) => {
+                    let names = self.names.read().expect("no writer panics with the lock");
+                    self.pending.found(found, &names);
+                }
+                Inbox::Decided(decisions) => self.pending.decided(decisions),
+                Inbox::Part(part) => self.gather(part),
+                Inbox::Stop => self.state.stopping = true,
+            }
+        }
+    }
+
+    /// Makes one group of what was drained and of all that is pending, and passes it on.
+    fn group(&mut self, drained: &[Arrival]) -> Result<(), CommitError> {
+        let now = clock::now();
+        let tick_due = Instant::now() >= self.state.next_tick;
+        let mut group = Group { seq: self.state.seq + 1, at: now, ..Group::default() };
+        let passing = self.admit(drained, now, &mut group);
+        group.controls = std::mem::take(&mut self.state.controls);
+        group.effects = self.pending.take();
+        let empty = group.samples.is_empty() && group.controls.is_empty() && group.effects.is_empty();
+        // A tick only counts when something was read since the last: an idle service writes nothing.
+        group.tick = tick_due && (self.state.read_something || !group.samples.is_empty());
+        if tick_due {
+            self.state.next_tick = Instant::now() + self.pace.tick;
+        }
+        if !empty || group.tick {
+            self.add_names(&mut group);
+            self.commit(&group)?;
+        }
+        for answer in self.state.answers.drain(..) {
+            // Whoever told this may have gone; it is durable all the same.
+            let _gone = answer.send(());
+        }
+        self.pass_on(passing, &group);
+        Ok(())
+    }
+
+    /// Leaves out what is known already; the new samples go into the group and on their way.
+    fn admit(&mut self, drained: &[Arrival], now: Timestamp, group: &mut Group) -> Passing {
+        let mut passing = Passing::default();
+        let mut n_samples = 0_u16;
+        for arrival in drained {
+            let state = &mut self.state;
+            if self.dedup.admit(arrival.report, arrival.metric, now) == Admission::New {
+                state.report_is_new = true;
+                n_samples += 1;
+                group.samples.push(arrival.sample);
+                passing.arrivals.push(*arrival);
+            }
+            if arrival.last_of_report {
+                let new = std::mem::take(&mut state.report_is_new);
+                state.request.accepted += u64::from(new);
+                state.request.duplicates += u64::from(!new);
+                self.counters.duplicates.add(u64::from(!new));
+                if new {
+                    let key = (u128::from(arrival.report.hi) << 64) | u128::from(arrival.report.lo);
+                    let n_samples = std::mem::take(&mut n_samples);
+                    group.reports.push(StoredReport { key, n_samples });
+                }
+            }
+            if arrival.last_of_request {
+                let committed = std::mem::take(&mut state.request);
+                passing.ended.push((arrival.request, committed, passing.arrivals.len()));
+            }
+        }
+        passing
+    }
+
+    fn add_names(&mut self, group: &mut Group) {
+        let names = self.names.read().expect("no writer panics with the lock");
+        let state = &mut self.state;
+        let owned = |name: &str| name.to_owned();
+        group.new_agents = names.agents_from(state.n_agents).map(|(id, n)| (id, owned(n))).collect();
+        group.new_metrics =
+            names.metrics_from(state.n_metrics).map(|(id, n)| (id, owned(n))).collect();
+        group.new_series = names.series_from(state.n_series).collect();
+        state.n_agents = names.n_agents();
+        state.n_metrics = names.n_metrics();
+        state.n_series = names.n_series();
+        drop(names);
+        group.new_hosts = std::mem::take(&mut *self.new_hosts.lock().expect("no holder panics"));
+    }
+
+    /// The group is durable: answers its senders and feeds shards and tuner.
+    fn pass_on(&mut self, passing: Passing, group: &Group) {
+        let Passing { arrivals, ended } = passing;
+        let mut since = Vec::with_capacity(ended.len());
+        for (slot, committed, end) in ended {
+            if let Some(began) = self.waiting.answer(slot, committed) {
+                self.meters.acknowledged(began.elapsed());
+                since.push((end, began));
+            }
+        }
+        self.feed(group, &arrivals, &since);
+        let n = arrivals.len() as u64;
+        self.state.samples_since_snapshot += n;
+        if self.state.samples_since_snapshot >= self.pace.snapshot_samples {
+            self.begin_snapshot();
+        }
+    }
+
+    /// Feeds a durable group to the tuner and the shards; also the way of a replayed one.
+    pub(crate) fn feed(&mut self, group: &Group, arrivals: &[Arrival], since: &[(usize, Instant)]) {
+        if !group.new_agents.is_empty() {
+            self.tell_tuner(TunerFeed::Join(group.new_agents.clone()));
+        }
+        if !group.controls.is_empty() {
+            let controls = group.controls.clone();
+            self.tell_tuner(TunerFeed::Controls { log_at: group.at, controls });
+        }
+        let n_shards = self.shards.len();
+        let mut feeds: Vec<Vec<ShardFeed>> = vec![Vec::new(); n_shards];
+        let mut since = since.iter().peekable();
+        for (i, arrival) in arrivals.iter().enumerate() {
+            let idx = shard_of(arrival.agent, n_shards);
+            feeds[idx].push(ShardFeed::Sample(*arrival));
+            while let Some((_, began)) = since.next_if(|(end, _)| *end == i + 1) {
+                feeds[idx].push(ShardFeed::RequestEnd(*began));
+            }
+        }
+        self.state.read_something |= !arrivals.is_empty();
+        if group.tick {
+            self.state.read_something = false;
+            feeds.iter_mut().for_each(|feed| feed.push(ShardFeed::Tick { seq: group.seq }));
+            self.tell_tuner(TunerFeed::Tick { seq: group.seq, log_at: group.at });
+        }
+        for (idx, feed) in feeds.iter().enumerate() {
+            self.tell_shard(idx, feed);
+        }
+    }
+
+    fn tell_shard(&mut self, idx: usize, mut feed: &[ShardFeed]) {
+        while !feed.is_empty() {
+            let n = self.shards[idx].push_slice(feed);
+            feed = &feed[n..];
+            if n == 0 {
+                if self.shards[idx].is_closed() {
+                    return;
+                }
+                self.read_inbox(INBOX_TAKEN_MAX);
+                std::thread::sleep(FULL_PAUSE);
+            }
+        }
+    }
+
+    fn tell_tuner(&mut self, mut feed: TunerFeed) {
+        loop {
+            match self.tuner.try_send(feed) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(back)) => {
+                    feed = back;
+                    self.read_inbox(INBOX_TAKEN_MAX);
+                    std::thread::sleep(FULL_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Asks shards and tuner for their state as of the last group.
+    pub(crate) fn begin_snapshot(&mut self) {
+        if self.state.gathering.is_some() {
+            return;
+        }
+        let seq = self.state.seq;
+        let bookmark = Bookmark { next_event_id: self.pending.next_event_id() };
+        self.state.gathering = Some(Gathering { seq, bookmark, parts: Vec::new() });
+        self.state.samples_since_snapshot = 0;
+        for idx in 0..self.shards.len() {
+            self.tell_shard(idx, &[ShardFeed::Snapshot { seq }]);
+        }
+        self.tell_tuner(TunerFeed::Snapshot { seq });
+    }
+
+    fn gather(&mut self, part: Part) {
+        let Some(gathering) = self.state.gathering.as_mut().filter(|g| g.seq == part.seq) else {
+            return;
+        };
+        gathering.parts.push((part.name, part.bytes));
+        if gathering.parts.len() < self.shards.len() + 1 {
+            return;
+        }
+        let Some(Gathering { seq, bookmark, mut parts }) = self.state.gathering.take() else { return };
+        parts.push(("committer".into(), codec::encode(BOOKMARK_FORMAT, &bookmark)));
+        let written = self
+            .commit_effects()
+            .map_err(|e| e.to_string())
+            .and_then(|()| self.store.write_snapshot(seq, &parts).map_err(|e| e.to_string()));
+        match written {
+            Ok(()) => tracing::info!(seq, "snapshot written"),
+            Err(error) => {
+                self.counters.error(Component::Store);
+                tracing::error!(seq, %error, "no snapshot: the next start replays more");
+            }
+        }
+        self.forget_the_old();
+    }
+
+    /// What shards and tuner decided before a snapshot must be durable before it is.
+    fn commit_effects(&mut self) -> Result<(), CommitError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let effects = self.pending.take();
+        let group = Group { seq: self.state.seq + 1, at: clock::now(), effects, ..Group::default() };
+        self.commit(&group)
+    }
+
+    /// Makes a group durable. A full disk is waited for: those who sent are let go with 503, what they sent is
+    /// recognised when they send it again.
+    fn commit(&mut self, group: &Group) -> Result<(), CommitError> {
+        loop {
+            match self.store.commit(group) {
+                Ok(()) => break,
+                Err(full @ CommitError::DiskFull { .. }) if !self.state.stopping => {
+                    if !self.counters.disk_full.swap(true, Ordering::AcqRel) {
+                        tracing::error!(error = %full, "nothing is taken until there is room");
+                    }
+                    self.waiting.abandon();
+                    self.read_inbox(INBOX_TAKEN_MAX);
+                    std::thread::sleep(DISK_FULL_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.counters.disk_full.swap(false, Ordering::AcqRel) {
+            tracing::info!("there is room on the disk again");
+        }
+        self.state.seq = group.seq;
+        self.counters.commits.add(1);
+        if !group.effects.recommendations.is_empty() {
+            self.bell.notify_one();
+        }
+        Ok(())
+    }
+
+    fn forget_the_old(&mut self) {
+        let before = clock::now().plus_seconds(-self.pace.raw_seconds);
+        if let Err(error) = self.store.drop_log_before(before) {
+            self.counters.error(Component::Store);
+            tracing::warn!(%error, "old groups could not be dropped");
+        }
+    }
+
+    /// The last steps: a final snapshot. Returns whether all is done.
+    fn finish(&mut self) -> bool {
+        if self.state.finished {
+            return self.state.gathering.is_none();
+        }
+        self.state.finished = true;
+        self.begin_snapshot();
+        false
+    }
+
+    fn fail(&mut self, error: &CommitError) -> StopReason {
+        self.counters.failed.store(true, Ordering::Release);
+        self.counters.error(Component::Store);
+        self.waiting.abandon();
+        tracing::error!(%error, "a commit failed: nothing is taken any more, the process stops");
+        StopReason::StoreFailed
+    }
+
+    /// Waits until all that was fed has been through, gathering what comes back: the end of a replay.
+    pub(crate) fn settle(&mut self) {
+        self.begin_snapshot();
+        while self.state.gathering.is_some() {
+            self.read_inbox(INBOX_TAKEN_MAX);
+            std::thread::sleep(FULL_PAUSE);
+        }
+    }
+
+    /// These patterns are in the store and will be found again by the replay.
+    pub(crate) fn expect_again(&mut self, stored: Vec<PatternEvent>) {
+        self.pending.expect_again(stored);
+    }
+
+    /// The replay is over.
+    pub(crate) fn replayed(&mut self) {
+        self.pending.replayed();
+    }
+
+    /// The samples of a replayed group as the shards take them.
+    pub(crate) fn arrivals_of(&self, group: &Group) -> Vec<Arrival> {
+        let names = self.names.read().expect("no writer panics with the lock");
+        let mut samples = group.samples.iter();
+        let mut arrivals = Vec::with_capacity(group.samples.len());
+        for report in &group.reports {
+            for &sample in samples.by_ref().take(report.n_samples.into()) {
+                let key = names.series_key(sample.series);
+                arrivals.push(Arrival {
+                    report: report_key(report),
+                    sample,
+                    agent: key.agent,
+                    metric: key.metric,
+                    request: Waiting::NOBODY,
+                    last_of_report: false,
+                    last_of_request: false,
+                });
+            }
+            if let Some(last) = arrivals.last_mut() {
+                last.last_of_report = true;
+            }
+        }
+        arrivals
+    }
+
+    /// Counts a replayed report in the dedup window.
+    pub(crate) fn restore_dedup(&mut self, group: &Group) {
+        let mut samples = group.samples.iter();
+        let names = self.names.read().expect("no writer panics with the lock");
+        for report in &group.reports {
+            let key = report_key(report);
+            for sample in samples.by_ref().take(report.n_samples.into()) {
+                self.dedup.restore(key, names.series_key(sample.series).metric, group.at);
+            }
+        }
+    }
+
+}
+
+fn report_key(report: &StoredReport) -> ReportKey {
+    ReportKey { hi: (report.key >> 64) as u64, lo: report.key as u64 }
+}

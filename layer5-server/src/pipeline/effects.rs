@@ -1,0 +1,124 @@
+//! What shards and tuner decided, gathered until the next group makes it durable.
+//! In: findings and decisions from the inbox. Out: the [`Effects`] of a group.
+//! Invariants: pattern ids rise by one in the order of discovery; while a replay runs, a pattern that the store has
+//! already is left out, so that effects happen once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use layer5_core::{Kpi, PatternEvent, PatternKind, Timestamp};
+use layer5_ingest::Names;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    counters::Counters,
+    refinery::{Decision, Found, ask::AskAnswer},
+    store::Effects,
+};
+
+/// Who waits for the answer to a question, by its optimization id.
+pub(crate) type Askers = Arc<Mutex<HashMap<Uuid, oneshot::Sender<AskAnswer>>>>;
+
+/// The metric under which findings about an agent as a whole are filed.
+pub(crate) const AGENT_METRIC: &str = "reports";
+
+type Identity = (String, String, PatternKind, Timestamp, Timestamp);
+
+/// Effects on their way into a group.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    effects: Effects,
+    next_event_id: u64,
+    already_stored: HashSet<Identity>,
+    counters: Arc<Counters>,
+    askers: Askers,
+}
+
+impl Pending {
+    /// Nothing pending; the next pattern gets `next_event_id`.
+    #[must_use]
+    pub(crate) fn new(next_event_id: u64, counters: Arc<Counters>, askers: Askers) -> Self {
+        let already_stored = HashSet::new();
+        Self { effects: Effects::default(), next_event_id, already_stored, counters, askers }
+    }
+
+    /// The id of the next pattern.
+    #[must_use]
+    pub(crate) fn next_event_id(&self) -> u64 {
+        self.next_event_id
+    }
+
+    /// A replay begins: these patterns are in the store.
+    pub(crate) fn expect_again(&mut self, stored: impl IntoIterator<Item = PatternEvent>) {
+        self.already_stored.extend(stored.into_iter().map(|event| identity(&event)));
+    }
+
+    /// The replay is over.
+    pub(crate) fn replayed(&mut self) {
+        self.already_stored = HashSet::new();
+    }
+
+    /// Takes a shard's findings.
+    pub(crate) fn found(&mut self, found: Vec<Found>, names: &Names) {
+        for Found { agent, metric, finding } in found {
+            let (metric, unit) = match metric {
+                None => (AGENT_METRIC, "s"),
+                Some(metric) => {
+                    let name = names.metric_name(metric);
+                    (name, Kpi::from_name(name).map_or("", Kpi::unit))
+                }
+            };
+            let event = PatternEvent {
+                id: self.next_event_id,
+                agent_id: names.agent_name(agent).to_owned(),
+                metric: metric.to_owned(),
+                explanation: finding.explain(metric, unit),
+                finding,
+            };
+            if self.already_stored.remove(&identity(&event)) {
+                continue;
+            }
+            self.next_event_id += 1;
+            self.counters.pattern(finding.kind);
+            self.effects.events.push(event);
+        }
+    }
+
+    /// Takes the tuner's decisions.
+    pub(crate) fn decided(&mut self, decisions: Vec<Decision>) {
+        for decision in decisions {
+            match decision {
+                Decision::Recommend(stored) => self.effects.recommendations.push(stored),
+                Decision::Evaluated { evaluation, .. } => self.effects.evaluations.push(evaluation),
+                Decision::Answer(answer) => {
+                    let mut askers = self.askers.lock().expect("no holder panics");
+                    if let Some(asker) = askers.remove(&answer.optimization_id) {
+                        // The asker may have gone; its question stays in the log.
+                        let _gone = asker.send(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether there is nothing to make durable.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+
+    /// What is pending; nothing is afterwards.
+    pub(crate) fn take(&mut self) -> Effects {
+        std::mem::take(&mut self.effects)
+    }
+}
+
+fn identity(event: &PatternEvent) -> Identity {
+    let finding = &event.finding;
+    let (agent, metric) = (event.agent_id.clone(), event.metric.clone());
+    (agent, metric, finding.kind, finding.start, finding.detected_at)
+}
+

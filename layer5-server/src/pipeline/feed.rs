@@ -1,0 +1,106 @@
+//! What flows between the threads, as plain values.
+//! Invariants: everything carries the log position (`seq`) that caused it where order matters.
+
+use std::time::Instant;
+
+use layer5_core::{AgentId, Timestamp};
+use layer5_ingest::Arrival;
+use tokio::sync::oneshot;
+
+use crate::{
+    refinery::{Decision, Found, Reading, shard::SeriesView, tuner::{Score, StudyView}},
+    store::Control,
+};
+
+/// Committer to shard, through its ring.
+#[derive(Clone, Copy, Debug)]
+pub enum ShardFeed {
+    /// One sample of an agent that this shard owns.
+    Sample(Arrival),
+    /// A request ends here: its samples have been through, and this is since when it waited.
+    RequestEnd(Instant),
+    /// Tell the tuner what was read.
+    Tick {
+        /// The log position.
+        seq: u64,
+    },
+    /// Hand out a snapshot as of this position.
+    Snapshot {
+        /// The log position.
+        seq: u64,
+    },
+}
+
+/// Committer and shards to tuner.
+#[derive(Debug)]
+pub enum TunerFeed {
+    /// Agents that were seen for the first time.
+    Join(Vec<(AgentId, String)>),
+    /// Happenings other than reports, in log order.
+    Controls {
+        /// The time of their group.
+        log_at: Timestamp,
+        /// What happened.
+        controls: Vec<Control>,
+    },
+    /// Step when every shard has told its readings of this position.
+    Tick {
+        /// The log position.
+        seq: u64,
+        /// The time of the group.
+        log_at: Timestamp,
+    },
+    /// One shard's readings, sorted by agent.
+    Readings {
+        /// The log position of the tick.
+        seq: u64,
+        /// What was read.
+        readings: Vec<Reading>,
+    },
+    /// Hand out a snapshot as of this position.
+    Snapshot {
+        /// The log position.
+        seq: u64,
+    },
+    /// How is it going?
+    Score(oneshot::Sender<Score>),
+    /// Which studies are there?
+    Studies(oneshot::Sender<Vec<StudyView>>),
+    /// No more will come.
+    Stop,
+}
+
+/// A question to a shard, answered between two batches.
+#[derive(Debug)]
+pub enum ShardQuery {
+    /// The series of one agent; `None` for a stranger.
+    Agent(AgentId, oneshot::Sender<Option<Vec<SeriesView>>>),
+    /// How many agents and series there are.
+    Size(oneshot::Sender<(usize, usize)>),
+}
+
+/// A piece of a snapshot.
+#[derive(Debug)]
+pub struct Part {
+    /// The log position that it is of.
+    pub seq: u64,
+    /// Which piece.
+    pub name: String,
+    /// Encoded by the core's codec.
+    pub bytes: Vec<u8>,
+}
+
+/// Everybody to committer.
+#[derive(Debug)]
+pub enum Inbox {
+    /// A happening to be made durable; answered when it is.
+    Control(Control, oneshot::Sender<()>),
+    /// Findings of a shard.
+    Found(Vec<Found>),
+    /// Decisions of the tuner.
+    Decided(Vec<Decision>),
+    /// A piece of a snapshot.
+    Part(Part),
+    /// Take no more, finish what there is, snapshot, stop.
+    Stop,
+}

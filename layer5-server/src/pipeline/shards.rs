@@ -1,0 +1,160 @@
+//! The shard threads: each drains its ring into its [`Shard`] and answers questions in between.
+//! In: [`ShardFeed`]s in log order. Out: findings to the committer, readings to the tuner, answers to the API.
+//! Called from: `app`. Invariants: one thread per shard, no state shared with another.
+
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use layer5_core::codec::{self, Format};
+use layer5_ingest::ring::{Gauge, Wait, spsc};
+use layer5_patterns::WatchConfig;
+
+use super::{Inbox, Part, ShardFeed, ShardQuery, TunerFeed};
+use crate::{
+    counters::Counters,
+    metrics::Meters,
+    refinery::{Roles, Shard, shard::SavedAgent},
+};
+
+/// How shards are written into a snapshot.
+pub(crate) const SHARD_FORMAT: Format = Format { kind: 20, version: 1 };
+
+/// The longest time in which a shard looks at its questions.
+const QUESTION_PATIENCE: Duration = Duration::from_millis(10);
+/// Feeds taken from the ring at once.
+const DRAIN_LEN: usize = 8192;
+
+/// What leads to one shard.
+#[derive(Debug)]
+pub(crate) struct ShardLinks {
+    /// Its ring.
+    pub ring: spsc::Producer<ShardFeed>,
+    /// Its questions.
+    pub questions: Sender<ShardQuery>,
+    /// How full its ring is.
+    pub gauge: Gauge,
+    /// Its thread.
+    pub thread: JoinHandle<()>,
+}
+
+/// What every shard thread is given.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardSetup {
+    /// How series are watched.
+    pub watch: WatchConfig,
+    /// Which metrics matter for tuning.
+    pub roles: Roles,
+    /// Capacity of each ring, feeds.
+    pub capacity: usize,
+    /// To the committer.
+    pub inbox: Sender<Inbox>,
+    /// To the tuner.
+    pub tuner: Sender<TunerFeed>,
+    /// What has happened so far.
+    pub counters: Arc<Counters>,
+    /// What is measured.
+    pub meters: Arc<Meters>,
+}
+
+/// Starts one thread per element of `saved`, which holds the agents that each begins with.
+///
+/// # Errors
+/// When the machine gives no thread.
+pub(crate) fn spawn_shards(
+    setup: &ShardSetup,
+    saved: Vec<Vec<SavedAgent>>,
+) -> std::io::Result<Vec<ShardLinks>> {
+    let spawn = |(idx, saved): (usize, Vec<SavedAgent>)| {
+        let (ring, consumer) = spsc::channel(setup.capacity);
+        let (questions, asked) = bounded(64);
+        let gauge = ring.gauge();
+        let mut shard = Shard::new(setup.watch.clone(), setup.roles.clone());
+        shard.restore(saved);
+        let setup = setup.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{idx}"))
+            .spawn(move || ShardThread { idx, shard, setup, asked }.run(consumer))?;
+        Ok(ShardLinks { ring, questions, gauge, thread })
+    };
+    saved.into_iter().enumerate().map(spawn).collect()
+}
+
+struct ShardThread {
+    idx: usize,
+    shard: Shard,
+    setup: ShardSetup,
+    asked: Receiver<ShardQuery>,
+}
+
+impl ShardThread {
+    fn run(mut self, mut ring: spsc::Consumer<ShardFeed>) {
+        let mut batch = Vec::with_capacity(DRAIN_LEN);
+        let mut found = Vec::new();
+        loop {
+            let wait = ring.wait(QUESTION_PATIENCE);
+            batch.clear();
+            ring.drain_into(&mut batch, DRAIN_LEN);
+            if batch.is_empty() && wait == Wait::Closed {
+                return;
+            }
+            let began = (!batch.is_empty()).then(std::time::Instant::now);
+            let (mut samples, mut reports) = (0, 0);
+            for feed in &batch {
+                match feed {
+                    ShardFeed::Sample(arrival) => {
+                        self.shard.step(arrival, &mut found);
+                        samples += 1;
+                        reports += u64::from(arrival.last_of_report);
+                    }
+                    ShardFeed::RequestEnd(since) => self.setup.meters.processed(since.elapsed()),
+                    ShardFeed::Tick { seq } => self.tick(*seq, &mut found),
+                    ShardFeed::Snapshot { seq } => {
+                        // What was found before the position must be in the log before the snapshot is.
+                        self.tell(&mut found);
+                        self.snapshot(*seq);
+                    }
+                }
+            }
+            if let Some(began) = began.filter(|_| samples > 0) {
+                self.setup.meters.detected(began.elapsed());
+            }
+            self.setup.counters.samples_processed.add(samples);
+            self.setup.counters.processed.add(reports);
+            self.tell(&mut found);
+            self.answer_questions();
+        }
+    }
+
+    fn tell(&self, found: &mut Vec<crate::refinery::Found>) {
+        if !found.is_empty() {
+            // The committer outlives the shards; when it is gone there is nobody left to tell.
+            let _gone = self.setup.inbox.send(Inbox::Found(std::mem::take(found)));
+        }
+    }
+
+    fn tick(&mut self, seq: u64, found: &mut Vec<crate::refinery::Found>) {
+        let mut readings = Vec::new();
+        self.shard.tick(&mut readings, found);
+        let _gone = self.setup.tuner.send(TunerFeed::Readings { seq, readings });
+    }
+
+    fn snapshot(&self, seq: u64) {
+        let bytes = codec::encode(SHARD_FORMAT, &self.shard.save());
+        let name = format!("shard-{}", self.idx);
+        let _gone = self.setup.inbox.send(Inbox::Part(Part { seq, name, bytes }));
+    }
+
+    fn answer_questions(&self) {
+        // Whoever asked may have gone meanwhile.
+        while let Ok(question) = self.asked.try_recv() {
+            match question {
+                ShardQuery::Agent(agent, answer) => {
+                    let _gone = answer.send(self.shard.view(agent));
+                }
+                ShardQuery::Size(answer) => {
+                    let _gone = answer.send(self.shard.n_agents_and_series());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The tuner thread: puts the readings of all shards together and steps the [`Tuner`] in log order.
+//! In: [`TunerFeed`]s from committer and shards. Out: decisions to the committer, answers to whoever asked.
+//! Invariants: a tick is stepped when all shards have told their readings of it, sorted by agent; what came from the
+//! committer after a tick waits behind it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    thread::JoinHandle,
+};
+
+use crossbeam::channel::{Receiver, Sender};
+use layer5_core::codec::{self, Format};
+
+use super::{Inbox, Part, TunerFeed};
+use crate::{
+    clock,
+    refinery::{Reading, Tuner},
+};
+
+/// How the tuner is written into a snapshot.
+pub(crate) const TUNER_FORMAT: Format = Format { kind: 21, version: 1 };
+
+/// Starts the tuner's thread.
+///
+/// # Errors
+/// When the machine gives no thread.
+pub(crate) fn spawn_tuner(
+    tuner: Tuner,
+    n_shards: usize,
+    feed: Receiver<TunerFeed>,
+    inbox: Sender<Inbox>,
+) -> std::io::Result<JoinHandle<()>> {
+    let thread = TunerThread {
+        tuner,
+        n_shards,
+        inbox,
+        waiting: VecDeque::new(),
+        told: BTreeMap::new(),
+    };
+    std::thread::Builder::new().name("tuner".into()).spawn(move || thread.run(&feed))
+}
+
+struct TunerThread {
+    tuner: Tuner,
+    n_shards: usize,
+    inbox: Sender<Inbox>,
+    /// What came from the committer and waits for its turn.
+    waiting: VecDeque<TunerFeed>,
+    /// Per tick: how many shards have told, and what.
+    told: BTreeMap<u64, (usize, Vec<Reading>)>,
+}
+
+impl TunerThread {
+    fn run(mut self, feed: &Receiver<TunerFeed>) {
+        while let Ok(next) = feed.recv() {
+            match next {
+                TunerFeed::Stop => return,
+                // Whoever asked may have gone meanwhile.
+                TunerFeed::Score(answer) => {
+                    let _gone = answer.send(self.tuner.score(clock::now()));
+                }
+                TunerFeed::Studies(answer) => {
+                    let _gone = answer.send(self.tuner.studies());
+                }
+                TunerFeed::Readings { seq, readings } => {
+                    let (n_told, all) = self.told.entry(seq).or_default();
+                    *n_told += 1;
+                    all.extend(readings);
+                }
+                in_order => self.waiting.push_back(in_order),
+            }
+            while self.step() {}
+        }
+    }
+
+    /// Takes the first of the waiting if its time has come.
+    fn step(&mut self) -> bool {
+        if let Some(TunerFeed::Tick { seq, .. }) = self.waiting.front()
+            && self.told.get(seq).is_none_or(|(n_told, _)| *n_told < self.n_shards)
+        {
+            return false;
+        }
+        let Some(next) = self.waiting.pop_front() else { return false };
+        let mut decisions = Vec::new();
+        match next {
+            TunerFeed::Join(agents) => {
+                for (agent, name) in agents {
+                    self.tuner.join(agent, &name);
+                }
+            }
+            TunerFeed::Controls { log_at, controls } => {
+                for control in &controls {
+                    self.tuner.control(control, log_at, &mut decisions);
+                }
+            }
+            TunerFeed::Tick { seq, log_at } => {
+                let (_, mut readings) = self.told.remove(&seq).unwrap_or_default();
+                readings.sort_unstable_by_key(|reading| reading.agent);
+                self.tuner.tick(&readings, log_at, &mut decisions);
+            }
+            TunerFeed::Snapshot { seq } => {
+                let bytes = codec::encode(TUNER_FORMAT, &self.tuner);
+                let part = Part { seq, name: "tuner".into(), bytes };
+                let _gone = self.inbox.send(Inbox::Part(part));
+            }
+            _ => {}
+        }
+        if !decisions.is_empty() {
+            // The committer outlives the tuner; when it is gone there is nobody left to tell.
+            let _gone = self.inbox.send(Inbox::Decided(decisions));
+        }
+        true
+    }
+}

@@ -1,0 +1,320 @@
+//! One shard: the agents it owns, a watch for each of their series, and what to tell the tuner.
+//! In: samples in log order, ticks. Out: [`Found`] patterns and [`Reading`]s. Called from: the shard's thread.
+//! Invariants: an agent lives in exactly one shard; state is plain data, so a snapshot is a list of agents that can be
+//! dealt out to any number of shards.
+//! Cost: one table look-up and one watch update per sample; a tick is O(agents).
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use layer5_core::{
+    AgentId, Finding, MetricId, SeriesId, Timestamp,
+    event::{Detail, Direction},
+    PatternKind,
+};
+use layer5_ingest::Arrival;
+use layer5_patterns::{Watch, WatchConfig, watch::WatchState};
+use serde::{Deserialize, Serialize};
+
+use super::{Reading, Roles};
+
+/// A pattern, and the series it was found in. `metric` is `None` for a finding about the agent as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Whose.
+    pub agent: AgentId,
+    /// In which metric.
+    pub metric: Option<MetricId>,
+    /// What.
+    pub finding: Finding,
+}
+
+/// A snapshot of one agent: everything that a shard knows of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedAgent {
+    agent: AgentId,
+    rhythm: Rhythm,
+    series: Vec<(SeriesId, MetricId, Watch)>,
+}
+
+impl SavedAgent {
+    /// Whose state it is.
+    #[must_use]
+    pub fn agent(&self) -> AgentId {
+        self.agent
+    }
+}
+
+/// When an agent reports, to notice when it stops.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Rhythm {
+    last: Timestamp,
+    /// Exponentially weighted mean of the seconds between two reports, and of the deviation from it.
+    interval: f64,
+    deviation: f64,
+    n: u32,
+    silent: bool,
+}
+
+/// Weight of the newest interval in the rhythm: an effective memory of about 20 reports.
+const RHYTHM_WEIGHT: f64 = 0.05;
+/// Reports before silence can be told from a slow start.
+const RHYTHM_WARM_UP: u32 = 10;
+/// An agent is silent after this many of its usual intervals ...
+const SILENT_INTERVALS: f64 = 8.0;
+/// ... and this many deviations more.
+const SILENT_DEVIATIONS: f64 = 6.0;
+
+impl Rhythm {
+    fn new(at: Timestamp) -> Self {
+        Self { last: at, interval: 0.0, deviation: 0.0, n: 0, silent: false }
+    }
+
+    /// Counts a report; several samples of one report share their time and count once.
+    fn report(&mut self, at: Timestamp) {
+        if at <= self.last {
+            return;
+        }
+        let interval = at.seconds_since(self.last);
+        self.last = at;
+        if std::mem::take(&mut self.silent) {
+            return;
+        }
+        if self.n == 0 {
+            self.interval = interval;
+        } else {
+            let error = interval - self.interval;
+            self.interval += RHYTHM_WEIGHT * error;
+            self.deviation += RHYTHM_WEIGHT * (error.abs() - self.deviation);
+        }
+        self.n = self.n.saturating_add(1);
+    }
+
+    /// The silence until `now` when it has just become too long; each silence is told once.
+    fn fell_silent(&mut self, now: Timestamp) -> Option<Finding> {
+        let silence = now.seconds_since(self.last);
+        let limit = SILENT_INTERVALS * self.interval + SILENT_DEVIATIONS * self.deviation;
+        if self.silent || self.n < RHYTHM_WARM_UP || !(silence > limit) {
+            return None;
+        }
+        self.silent = true;
+        let strangeness = silence / limit;
+        Some(Finding {
+            kind: PatternKind::Anomaly,
+            detail: Detail::Missing { seconds: silence },
+            start: self.last,
+            end: now,
+            detected_at: now,
+            score: strangeness / (strangeness + 1.0),
+            confidence: 1.0 - 0.05 / strangeness,
+            direction: Direction::Down,
+            magnitude: silence,
+            baseline: self.interval,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct SeriesState {
+    series: SeriesId,
+    metric: MetricId,
+    slot: Option<u8>,
+    agent: u32,
+    watch: Watch,
+}
+
+#[derive(Debug)]
+struct AgentState {
+    agent: AgentId,
+    rhythm: Rhythm,
+    reading: Option<Reading>,
+    series: Vec<u32>,
+}
+
+/// What one series looks like now, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesView {
+    /// Its number.
+    pub series: SeriesId,
+    /// Whose.
+    pub agent: AgentId,
+    /// Which metric.
+    pub metric: MetricId,
+    /// What its watch believes.
+    pub state: WatchState,
+}
+
+/// The agents of one shard.
+#[derive(Debug)]
+pub struct Shard {
+    config: WatchConfig,
+    roles: Roles,
+    agents: Vec<AgentState>,
+    agent_index: HashMap<AgentId, u32, FixedState>,
+    series: Vec<SeriesState>,
+    series_index: HashMap<SeriesId, u32, FixedState>,
+    watermark: Timestamp,
+}
+
+impl Shard {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(config: WatchConfig, roles: Roles) -> Self {
+        Self {
+            config,
+            roles,
+            agents: Vec::new(),
+            agent_index: HashMap::with_hasher(FixedState::default()),
+            series: Vec::new(),
+            series_index: HashMap::with_hasher(FixedState::default()),
+            watermark: Timestamp::MIN,
+        }
+    }
+
+    /// Takes one sample; what it shows is appended to `found`.
+    pub fn step(&mut self, arrival: &Arrival, found: &mut Vec<Found>) {
+        let sample = &arrival.sample;
+        let idx = match self.series_index.get(&sample.series) {
+            Some(&idx) => idx,
+            None => self.add_series(arrival.agent, sample.series, arrival.metric, sample.at, None),
+        };
+        let state = &mut self.series[idx as usize];
+        let agent = &mut self.agents[state.agent as usize];
+        agent.rhythm.report(sample.at);
+        self.watermark = self.watermark.max(sample.at);
+        if let Some(slot) = state.slot {
+            agent
+                .reading
+                .get_or_insert_with(|| Reading::starting(arrival.agent, sample.at))
+                .add(slot as usize, sample.at, sample.value);
+        }
+        let update = state.watch.update(sample.value, sample.at, &self.config);
+        for finding in update.findings.iter() {
+            // Silence is the agent's, not one of each of its metrics: the rhythm tells it once.
+            if !matches!(finding.detail, Detail::Missing { .. }) {
+                let metric = Some(state.metric);
+                found.push(Found { agent: agent.agent, metric, finding: *finding });
+            }
+        }
+    }
+
+    /// A tick: who reported what since the last one, and who fell silent. `readings` is left sorted by agent.
+    pub fn tick(&mut self, readings: &mut Vec<Reading>, found: &mut Vec<Found>) {
+        for agent in &mut self.agents {
+            readings.extend(agent.reading.take());
+            if let Some(finding) = agent.rhythm.fell_silent(self.watermark) {
+                found.push(Found { agent: agent.agent, metric: None, finding });
+            }
+        }
+        readings.sort_unstable_by_key(|reading| reading.agent);
+    }
+
+    /// Everything this shard knows, agent by agent.
+    #[must_use]
+    pub fn save(&self) -> Vec<SavedAgent> {
+        let saved = |agent: &AgentState| SavedAgent {
+            agent: agent.agent,
+            rhythm: agent.rhythm,
+            series: agent
+                .series
+                .iter()
+                .map(|&idx| &self.series[idx as usize])
+                .map(|s| (s.series, s.metric, s.watch.clone()))
+                .collect(),
+        };
+        self.agents.iter().map(saved).collect()
+    }
+
+    /// Takes over agents from a snapshot.
+    pub fn restore(&mut self, saved: impl IntoIterator<Item = SavedAgent>) {
+        for SavedAgent { agent, rhythm, series } in saved {
+            self.watermark = self.watermark.max(rhythm.last);
+            for (series, metric, watch) in series {
+                self.add_series(agent, series, metric, rhythm.last, Some(watch));
+            }
+            if let Some(&idx) = self.agent_index.get(&agent) {
+                self.agents[idx as usize].rhythm = rhythm;
+            }
+        }
+    }
+
+    /// How many agents and series live here.
+    #[must_use]
+    pub fn n_agents_and_series(&self) -> (usize, usize) {
+        (self.agents.len(), self.series.len())
+    }
+
+    /// The series of `agent` with what their watches believe; `None` for a stranger.
+    #[must_use]
+    pub fn view(&self, agent: AgentId) -> Option<Vec<SeriesView>> {
+        let &idx = self.agent_index.get(&agent)?;
+        let series = self.agents[idx as usize].series.iter().map(|&idx| &self.series[idx as usize]);
+        Some(
+            series
+                .map(|s| SeriesView {
+                    series: s.series,
+                    agent,
+                    metric: s.metric,
+                    state: s.watch.state(),
+                })
+                .collect(),
+        )
+    }
+
+    fn add_series(
+        &mut self,
+        agent: AgentId,
+        series: SeriesId,
+        metric: MetricId,
+        at: Timestamp,
+        watch: Option<Watch>,
+    ) -> u32 {
+        let agent_idx = *self.agent_index.entry(agent).or_insert_with(|| {
+            let rhythm = Rhythm::new(at);
+            self.agents.push(AgentState { agent, rhythm, reading: None, series: Vec::new() });
+            (self.agents.len() - 1) as u32
+        });
+        let idx = self.series.len() as u32;
+        self.series.push(SeriesState {
+            series,
+            metric,
+            slot: self.roles.slot(metric).map(|slot| slot as u8),
+            agent: agent_idx,
+            watch: watch.unwrap_or_else(|| Watch::new(&self.config)),
+        });
+        self.agents[agent_idx as usize].series.push(idx);
+        self.series_index.insert(series, idx);
+        idx
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_millis(minutes * 60_000)
+    }
+
+    #[test]
+    fn a_silence_is_told_once_and_again_after_a_return() {
+        let mut rhythm = Rhythm::new(at(0));
+        for minute in 1..=20 {
+            rhythm.report(at(minute));
+        }
+        assert!(rhythm.fell_silent(at(27)).is_none());
+        let finding = rhythm.fell_silent(at(30)).expect("ten minutes of silence");
+        assert_eq!((finding.start, finding.detected_at), (at(20), at(30)));
+        assert!(rhythm.fell_silent(at(40)).is_none());
+        rhythm.report(at(41));
+        rhythm.report(at(42));
+        assert!(rhythm.fell_silent(at(43)).is_none());
+        assert!(rhythm.fell_silent(at(60)).is_some());
+    }
+
+    #[test]
+    fn a_slow_start_is_no_silence() {
+        let mut rhythm = Rhythm::new(at(0));
+        rhythm.report(at(1));
+        assert!(rhythm.fell_silent(at(10_000)).is_none());
+    }
+}
