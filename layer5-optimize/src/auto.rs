@@ -73,11 +73,20 @@ fn design(known: &Known<'_>) -> Proposal {
     let mut u = scrambled(known.n_asked as u32, known.cube.len(), known.seed);
     for (j, u) in u.iter_mut().enumerate() {
         if known.cube.is_ordered(j) {
-            *u = if known.n_asked == 0 { 0.5 } else { 0.5 + DESIGN_WIDTH * (*u - 0.5) };
+            *u = if known.n_asked == 0 {
+                0.5
+            } else {
+                0.5 + DESIGN_WIDTH * (*u - 0.5)
+            };
         }
     }
     let unit = known.cube.to_unit(&known.cube.from_even(&u));
-    Proposal { unit, by: SamplerKind::Sobol, why: Why::InitialDesign, expected: None }
+    Proposal {
+        unit,
+        by: SamplerKind::Sobol,
+        why: Why::InitialDesign,
+        expected: None,
+    }
 }
 
 impl Portfolio {
@@ -85,18 +94,29 @@ impl Portfolio {
     fn propose_local(&mut self, known: &Known<'_>) -> Option<Proposal> {
         let d = known.cube.len();
         let n_ordered = (0..d).filter(|j| known.cube.is_ordered(*j)).count();
-        let n_levels = (0..d).filter(|j| known.cube.kind(*j) != crate::unit_cube::AxisKind::Continuous).count();
+        let n_levels = (0..d)
+            .filter(|j| known.cube.kind(*j) != crate::unit_cube::AxisKind::Continuous)
+            .count();
         if self.is_noisy || n_ordered == 0 || n_levels > 0 {
             return None;
         }
         if self.local.is_none() && self.should_begin(known) {
             let row = known.best()?;
             let delta = if self.ended.is_empty() { 0.15 } else { 0.05 };
-            self.local = Some(Run::new(known.x[row].clone(), known.y[row], known.y.len(), delta));
+            self.local = Some(Run::new(
+                known.x[row].clone(),
+                known.y[row],
+                known.y.len(),
+                delta,
+            ));
         }
         let run = self.local.as_mut()?;
         let patience = (2 * d + 4) as u32;
-        let proposal = if run.n_failures > patience { None } else { run.propose(known) };
+        let proposal = if run.n_failures > patience {
+            None
+        } else {
+            run.propose(known)
+        };
         if proposal.is_none() {
             self.ended.push(run.centre().to_vec());
             self.local = None;
@@ -107,7 +127,9 @@ impl Portfolio {
 
     fn should_begin(&self, known: &Known<'_>) -> bool {
         let d = known.cube.len();
-        let Some(best) = known.best() else { return false };
+        let Some(best) = known.best() else {
+            return false;
+        };
         if self.ended.is_empty() {
             return known.n_used() >= n_first(d);
         }
@@ -119,13 +141,19 @@ impl Portfolio {
     fn propose_global(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
         self.n_global += 1;
         if known.y.len() > ROWS_MAX {
-            return if known.n_asked % 2 == 0 && (0..known.cube.len()).any(|j| known.cube.is_ordered(j)) {
+            return if known.n_asked.is_multiple_of(2)
+                && (0..known.cube.len()).any(|j| known.cube.is_ordered(j))
+            {
                 self.evolution.propose(known, rng)
             } else {
-                Tpe::default().propose(known, rng)
+                Tpe.propose(known, rng)
             };
         }
-        let apart = if known.cube.is_continuous() && !self.is_noisy { 0.01 } else { 0.0 };
+        let apart = if known.cube.is_continuous() && !self.is_noisy {
+            0.01
+        } else {
+            0.0
+        };
         let rows = thinned_rows(known, apart);
         let Some(mut surrogate) = Surrogate::fit_to(known, &rows, self.hyper.as_ref(), 15) else {
             return design(known);
@@ -134,6 +162,11 @@ impl Portfolio {
         surrogate.imagine(known);
         let (unit, _) = propose_log_ei(&surrogate, known, rng);
         let expected = Some(surrogate.expect_at(&unit));
-        Proposal { unit, by: SamplerKind::Gp, why: Why::ExpectedImprovement, expected }
+        Proposal {
+            unit,
+            by: SamplerKind::Gp,
+            why: Why::ExpectedImprovement,
+            expected,
+        }
     }
 }

@@ -7,6 +7,11 @@
 //! This crate has no clock, file, socket or hidden randomness: the same seed and the same calls give the same
 //! suggestions at any thread count, and a saved study goes on as if it had not stopped.
 
+#![allow(
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "checks are written in the positive and negated, so that NaN is refused"
+)]
+
 pub mod accuracy;
 pub mod acquisition;
 pub mod auto;

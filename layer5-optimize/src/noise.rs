@@ -30,7 +30,12 @@ pub fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
             moves = true;
         }
     }
-    let proposal = Proposal { unit, by: SamplerKind::Auto, why: Why::NoiseProbe, expected: None };
+    let proposal = Proposal {
+        unit,
+        by: SamplerKind::Auto,
+        why: Why::NoiseProbe,
+        expected: None,
+    };
     moves.then_some(proposal)
 }
 
@@ -100,6 +105,10 @@ mod tests {
         assert_eq!(share_of(&[0.1, 0.1, 0.9], &[1.0, 1.0, 3.0]), Some(0.0));
         assert!(share_of(&[0.1, 0.1 + 1e-6, 0.9], &[1.0, 1.2, 3.0]).expect("a pair") > 0.1);
         assert_eq!(share_of(&[], &[]), None);
-        assert!(share_of(&[0.1, 0.1, 0.9], &[1e308, -1e308, 0.0]).expect("a pair").is_finite());
+        assert!(
+            share_of(&[0.1, 0.1, 0.9], &[1e308, -1e308, 0.0])
+                .expect("a pair")
+                .is_finite()
+        );
     }
 }

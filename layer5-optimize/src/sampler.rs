@@ -176,7 +176,7 @@ impl AnySampler {
             SamplerKind::Sobol => Self::Sobol(Sobol),
             SamplerKind::TrustRegion => Self::TrustRegion(Box::default()),
             SamplerKind::Gp => Self::Gp(Box::default()),
-            SamplerKind::Tpe => Self::Tpe(Tpe::default()),
+            SamplerKind::Tpe => Self::Tpe(Tpe),
             SamplerKind::CmaEs => Self::CmaEs(Box::default()),
         })
     }

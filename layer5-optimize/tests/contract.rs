@@ -129,7 +129,10 @@ fn the_same_seed_gives_the_same_sequence_and_another_seed_another() {
             run(&mut Study::new(config).expect("fits"), 20, bowl)
         };
         assert_eq!(sequence(1), sequence(1), "{name}");
-        assert_ne!(sequence(1), sequence(2), "{name}");
+        // A trust region starts in the middle and follows the function; the seed only places its restarts.
+        if config.sampler != SamplerKind::TrustRegion {
+            assert_ne!(sequence(1), sequence(2), "{name}");
+        }
     }
 }
 
@@ -176,7 +179,8 @@ fn pending_trials_are_all_different() {
 
 #[test]
 fn hostile_values_never_panic() {
-    let objectives: [(&str, fn(&Point) -> f64); 5] = [
+    type Objective = fn(&Point) -> f64;
+    let objectives: [(&str, Objective); 5] = [
         ("constant", |_| 3.0),
         ("huge", |p| 1e300 * (bowl(p) - 1.0)),
         ("tiny", |p| 1e-300 * bowl(p)),

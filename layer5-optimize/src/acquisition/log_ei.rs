@@ -89,7 +89,10 @@ mod tests {
             assert!((normal_cdf(v) - p).abs() < 1e-14, "{v}: {}", normal_cdf(v));
         }
         // mpmath: ln(phi(v) + v Phi(v))
-        for (v, ln_h) in [(0.0, -0.918_938_533_204_672_7), (1.0, 0.080_026_218_849_307_06)] {
+        for (v, ln_h) in [
+            (0.0, -0.918_938_533_204_672_7),
+            (1.0, 0.080_026_218_849_307_06),
+        ] {
             let found = log_ei(0.0, 1.0, v).value;
             assert!((found - ln_h).abs() < 1e-9, "{v}: {found}");
         }

@@ -69,6 +69,8 @@ pub struct Training<'a> {
     /// Trend covariances, packed lower triangle, `[n (n + 1) / 2]`.
     trend: Vec<f64>,
     d: usize,
+    /// Upper bound of `ln b`: where there are categories, each may move the bowl, so one bowl for all misleads.
+    ln_b_high: f64,
 }
 
 impl<'a> Training<'a> {
@@ -86,7 +88,17 @@ impl<'a> Training<'a> {
         for (i, a) in x.iter().enumerate() {
             trends.extend(x[..=i].iter().map(|b| trend(ordered, a, b)));
         }
-        Self { z, delta2: delta, trend: trends, d }
+        Self {
+            z,
+            delta2: delta,
+            trend: trends,
+            d,
+            ln_b_high: if ordered.iter().all(|o| *o) {
+                LN_B_HIGH
+            } else {
+                LN_B_LOW
+            },
+        }
     }
 
     /// Minus the log posterior density of `hyper` (up to a constant), and its gradient by `ln l_j`, `ln g`, `ln b`.
@@ -208,19 +220,30 @@ pub fn fit(
     let mut low = vec![LN_L_LOW; d];
     let mut high = vec![LN_L_HIGH; d];
     low.extend([LN_G_LOW, LN_B_LOW]);
-    high.extend([if is_quiet { LN_G_QUIET } else { LN_G_HIGH }, LN_B_HIGH]);
+    high.extend([
+        if is_quiet { LN_G_QUIET } else { LN_G_HIGH },
+        training.ln_b_high,
+    ]);
     let ends: Vec<(Hyper, f64)> = starts
         .par_iter()
         .map(|start| {
             let mut theta = start.ln_l.clone();
-            theta.extend([start.ln_g.min(high[d]), start.ln_b]);
+            theta.extend([start.ln_g.min(high[d]), start.ln_b.min(high[d + 1])]);
             let shape = start.shape;
             let loss = minimize_in_box(&mut theta, &low, &high, evaluations_max, 1e-3, |t, g| {
                 training.loss(shape, t, g)
             });
             let (ln_g, ln_b) = (theta[d], theta[d + 1]);
             theta.truncate(d);
-            (Hyper { shape, ln_l: theta, ln_g, ln_b }, loss)
+            (
+                Hyper {
+                    shape,
+                    ln_l: theta,
+                    ln_g,
+                    ln_b,
+                },
+                loss,
+            )
         })
         .collect();
     let finite = ends.into_iter().filter(|(_, loss)| loss.is_finite());

@@ -76,18 +76,27 @@ impl Surrogate {
         let y: Vec<f64> = rows.iter().map(|i| known.y[*i]).collect();
         let ordered = ordered_axes(known.cube);
         let start = warm.cloned().unwrap_or_else(|| Hyper::start(d));
-        let (warp, z) = choose_warp(&ordered, &x, &y, &start);
+        let noise_share = noise::share(known);
+        let is_quiet = noise_share.is_some_and(|share| share <= noise::SHARE_MAX);
+        let is_loud = noise_share.is_some_and(|share| share > noise::SHARE_MAX);
+        // A logarithm near the lowest value would stretch noise, which is equally wide everywhere.
+        let bends = if is_loud { &BENDS[..1] } else { &BENDS[..] };
+        let (warp, z) = choose_warp(&ordered, &x, &y, &start, bends);
         let training = Training::new(&ordered, &x, &z);
         let other = match start.shape {
             Shape::Matern52 => Shape::SquaredExponential,
             Shape::SquaredExponential => Shape::Matern52,
         };
-        let mut starts = vec![start.clone(), Hyper { shape: other, ..start }];
+        let mut starts = vec![
+            start.clone(),
+            Hyper {
+                shape: other,
+                ..start
+            },
+        ];
         if warm.is_some() {
             starts.push(Hyper::start(d));
         }
-        let noise_share = noise::share(known);
-        let is_quiet = noise_share.is_some_and(|share| share <= noise::SHARE_MAX);
         let (hyper, _) = fit::fit(&training, &starts, is_quiet, evaluations_max)?;
         let posterior = Posterior::new(&hyper, &ordered, &x, &z).ok()?;
         let best = x
@@ -95,7 +104,7 @@ impl Surrogate {
             .map(|u| posterior.mean(u))
             .fold(f64::INFINITY, f64::min);
         let is_noisy = match noise_share {
-            Some(share) => share > noise::SHARE_MAX,
+            Some(_) => is_loud,
             None => posterior.noise_variance().sqrt() > NOISE_SD,
         };
         Some(Self {
@@ -224,7 +233,10 @@ pub(crate) fn thinned_rows(known: &Known<'_>, apart: f64) -> Vec<usize> {
     let limit = apart * apart * known.cube.len() as f64;
     let mut kept: Vec<usize> = Vec::with_capacity(order.len());
     for row in order {
-        if kept.iter().all(|k| distance2(&known.x[*k], &known.x[row]) > limit) {
+        if kept
+            .iter()
+            .all(|k| distance2(&known.x[*k], &known.x[row]) > limit)
+        {
             kept.push(row);
         }
     }
@@ -243,19 +255,25 @@ pub(crate) fn best_rows<'a>(known: &Known<'a>, n: usize) -> Vec<&'a [f64]> {
         .collect()
 }
 
-/// The most likely warp at the starting hyperparameters, and the values it makes.
-fn choose_warp(ordered: &[bool], x: &[&[f64]], y: &[f64], start: &Hyper) -> (Warp, Vec<f64>) {
+/// The most likely of some warps at the starting hyperparameters, and the values it makes.
+fn choose_warp(
+    ordered: &[bool],
+    x: &[&[f64]],
+    y: &[f64],
+    start: &Hyper,
+    bends: &[Option<f64>],
+) -> (Warp, Vec<f64>) {
     let mut theta = start.ln_l.clone();
     theta.extend([start.ln_g, start.ln_b]);
     let mut gradient = vec![0.0; theta.len()];
-    let mut choices = BENDS.map(|share| {
-        let warp = Warp::new(y, share);
+    let choices = bends.iter().map(|share| {
+        let warp = Warp::new(y, *share);
         let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
         let loss = Training::new(ordered, x, &z).loss(start.shape, &theta, &mut gradient);
         (loss - warp.log_slope(y), warp, z)
     });
-    choices.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let [(_, warp, z), ..] = choices;
+    let best = choices.min_by(|a, b| a.0.total_cmp(&b.0));
+    let (_, warp, z) = best.expect("there is at least the straight line");
     (warp, z)
 }
 
@@ -273,7 +291,10 @@ impl Sampler for GpSampler {
         if known.n_used() >= n_design && !self.is_probed {
             self.is_probed = true;
             if let Some(proposal) = noise::probe(known, rng) {
-                return Proposal { by: SamplerKind::Gp, ..proposal };
+                return Proposal {
+                    by: SamplerKind::Gp,
+                    ..proposal
+                };
             }
         }
         let surrogate = if known.n_used() < n_design {

@@ -128,7 +128,10 @@ impl Posterior {
         let mut k = self.covariances(u);
         let mean = self.beta + dot(&k, &self.alpha);
         self.factor.solve_lower(&mut k);
-        (mean, self.s2 * (self.variance_before(u) - dot(&k, &k)).max(1e-12))
+        (
+            mean,
+            self.s2 * (self.variance_before(u) - dot(&k, &k)).max(1e-12),
+        )
     }
 
     /// Mean and variance with their gradients by the coordinates (zero along categories).
@@ -181,7 +184,10 @@ impl Posterior {
             mean_gradient[j] *= f64::from(self.ordered[j]);
             variance_gradient[j] *= self.s2 * f64::from(self.ordered[j]);
         }
-        (mean, self.s2 * (self.variance_before(u) - explained).max(1e-12))
+        (
+            mean,
+            self.s2 * (self.variance_before(u) - explained).max(1e-12),
+        )
     }
 
     /// Conditions on one more value, keeping hyperparameters, mean and variance; without effect if the point is too close
@@ -191,7 +197,11 @@ impl Posterior {
     /// `3 n^2 / 2` multiplications.
     pub fn append(&mut self, u: &[f64], z: f64) {
         let k = self.covariances(u);
-        if self.factor.append(&k, self.variance_before(u) + self.g).is_some() {
+        if self
+            .factor
+            .append(&k, self.variance_before(u) + self.g)
+            .is_some()
+        {
             self.x.extend_from_slice(u);
             self.z.push(z);
             self.alpha = self.z.iter().map(|z| z - self.beta).collect();
@@ -225,6 +235,7 @@ mod tests {
             shape: Shape::Matern52,
             ln_l: vec![-0.7, -0.3],
             ln_g: -20.0,
+            ln_b: -0.5,
         };
         Posterior::new(&hyper, &[true; 2], &rows, &[1.0, -0.5, 0.3, 0.2]).expect("fits")
     }

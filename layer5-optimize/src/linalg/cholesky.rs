@@ -141,7 +141,9 @@ impl Cholesky {
         inverse
     }
 
-    fn row(&self, i: usize) -> &[f64] {
+    /// Row `i` of the factor, up to and including its diagonal.
+    #[must_use]
+    pub fn row(&self, i: usize) -> &[f64] {
         &self.rows[packed(i)..=packed(i) + i]
     }
 }

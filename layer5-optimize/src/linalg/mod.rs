@@ -4,7 +4,6 @@
 //! restored study repeat itself, and at these sizes the call overhead of general routines dominates.
 
 pub mod cholesky;
-pub mod eigen;
 pub mod lbfgs;
 
 /// Inner product of the common prefix of two slices, in eight independent sums so that it runs at vector speed; the

@@ -61,7 +61,16 @@ impl Run {
     #[must_use]
     pub fn new(centre: Vec<f64>, value: f64, n_seen: usize, delta: f64) -> Self {
         let last = None;
-        Self { centre, value, delta, last, n_seen, n_failures: 0, is_finished: false, is_doubted: false }
+        Self {
+            centre,
+            value,
+            delta,
+            last,
+            n_seen,
+            n_failures: 0,
+            is_finished: false,
+            is_doubted: false,
+        }
     }
 
     /// The best place of this search.
@@ -85,7 +94,9 @@ impl Run {
     /// The next place of this search, or `None` once it is finished.
     pub fn propose(&mut self, known: &Known<'_>) -> Option<Proposal> {
         self.digest(known);
-        let axes: Vec<usize> = (0..known.cube.len()).filter(|j| known.cube.is_ordered(*j)).collect();
+        let axes: Vec<usize> = (0..known.cube.len())
+            .filter(|j| known.cube.is_ordered(*j))
+            .collect();
         let spread = spread(known);
         // Each round either proposes or shrinks the box by a fifth at least: seven decades take fewer.
         for _ in 0..80 {
@@ -123,7 +134,7 @@ impl Run {
             }
             let expected = (fall * near.unit, length);
             let proposal = self.proposal(known, &axes, &s, Some(expected), Some(&model));
-            if known.x.iter().any(|x| *x == proposal.unit) {
+            if known.x.contains(&proposal.unit) {
                 self.last = None;
                 self.delta *= 0.5;
                 continue;
@@ -139,7 +150,10 @@ impl Run {
         let before = self.value;
         for row in self.n_seen..known.y.len() {
             let (x, y) = (&known.x[row], known.y[row]);
-            if let Some(step) = self.last.filter(|step| known.trial[row] == Some(step.trial)) {
+            if let Some(step) = self
+                .last
+                .filter(|step| known.trial[row] == Some(step.trial))
+            {
                 self.last = None;
                 self.resize(step, before - y);
             }
@@ -149,7 +163,10 @@ impl Run {
             }
         }
         self.n_seen = known.y.len();
-        if let Some(step) = self.last.filter(|step| known.failed.iter().any(|f| f.0 == step.trial)) {
+        if let Some(step) = self
+            .last
+            .filter(|step| known.failed.iter().any(|f| f.0 == step.trial))
+        {
             self.last = None;
             self.delta *= 0.5 * step.length.clamp(0.2, 1.0);
             self.n_failures += 1;
@@ -163,7 +180,11 @@ impl Run {
         self.is_doubted = !(ratio >= 0.1);
         let reach = step.length * self.delta;
         self.delta = if ratio >= 0.7 {
-            if step.length > 0.9 { 2.0 * self.delta } else { (2.0 * reach).max(0.3 * self.delta) }
+            if step.length > 0.9 {
+                2.0 * self.delta
+            } else {
+                (2.0 * reach).max(0.3 * self.delta)
+            }
         } else if ratio >= 0.1 {
             reach.max(0.5 * self.delta)
         } else {
@@ -200,16 +221,33 @@ impl Run {
         let length = expected.map_or(1.0, |(_, length)| length);
         // While a step is out it is the one to be judged.
         if self.last.is_none() {
-            self.last = Some(Step { trial: known.n_asked, fall, length });
+            self.last = Some(Step {
+                trial: known.n_asked,
+                fall,
+                length,
+            });
         }
         let mean = fall.map(|fall| self.value - fall);
         let expected = mean.filter(|_| model.is_some()).map(|mean| {
             // Where the model errs it is by as much as it expects to gain; that is what the box is sized by.
             let half = self.value - mean;
-            Expected { mean, lower: mean - half, upper: mean + 2.0 * half }
+            Expected {
+                mean,
+                lower: mean - half,
+                upper: mean + 2.0 * half,
+            }
         });
-        let why = if fall.is_some() { Why::ModelMinimum } else { Why::ModelGeometry };
-        Proposal { unit, by: SamplerKind::TrustRegion, why, expected }
+        let why = if fall.is_some() {
+            Why::ModelMinimum
+        } else {
+            Why::ModelGeometry
+        };
+        Proposal {
+            unit,
+            by: SamplerKind::TrustRegion,
+            why,
+            expected,
+        }
     }
 }
 
@@ -241,7 +279,10 @@ impl Near {
             if !same {
                 continue;
             }
-            let s: Vec<f64> = axes.iter().map(|j| (x[*j] - run.centre[*j]) / run.delta).collect();
+            let s: Vec<f64> = axes
+                .iter()
+                .map(|j| (x[*j] - run.centre[*j]) / run.delta)
+                .collect();
             let r2 = dot(&s, &s);
             if r2 > 1e-16 {
                 near.push((r2, s, *y - run.value));
@@ -249,12 +290,24 @@ impl Near {
         }
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
         near.truncate(((p + 1) * (p + 2) / 2 + p).min(ROWS_MAX.max(2 * p)));
-        let unit = near.iter().fold(0.0f64, |m, (_, _, f)| m.max(f.abs().min(1e300))).max(1e-300);
+        let unit = near
+            .iter()
+            .fold(0.0f64, |m, (_, _, f)| m.max(f.abs().min(1e300)))
+            .max(1e-300);
         let edge = |wall: f64, j: &usize| ((wall - run.centre[*j]) / run.delta).clamp(-1.0, 1.0);
         let low = axes.iter().map(|j| edge(0.0, j)).collect();
         let high = axes.iter().map(|j| edge(1.0, j)).collect();
-        let f = near.iter().map(|(_, _, f)| f.clamp(-1e300, 1e300) / unit).collect();
-        Self { rows: near.into_iter().map(|(_, s, _)| s).collect(), f, unit, low, high }
+        let f = near
+            .iter()
+            .map(|(_, _, f)| f.clamp(-1e300, 1e300) / unit)
+            .collect();
+        Self {
+            rows: near.into_iter().map(|(_, s, _)| s).collect(),
+            f,
+            unit,
+            low,
+            high,
+        }
     }
 
     /// A displacement to the wall of the box along a direction in which no row within `reach` boxes lies; `None` if the
@@ -290,19 +343,36 @@ impl Near {
         let widest = axis.iter().fold(1e-9f64, |m, a| m.max(a.abs()));
         // To the side with more room.
         let room = |sign: f64| -> f64 {
-            let limits = axis.iter().zip(self.low.iter().zip(&self.high)).map(|(a, (l, h))| {
-                let step = sign * a / widest;
-                if step > 1e-9 { h / step } else if step < -1e-9 { l / step } else { 1.0 }
-            });
+            let limits = axis
+                .iter()
+                .zip(self.low.iter().zip(&self.high))
+                .map(|(a, (l, h))| {
+                    let step = sign * a / widest;
+                    if step > 1e-9 {
+                        h / step
+                    } else if step < -1e-9 {
+                        l / step
+                    } else {
+                        1.0
+                    }
+                });
             limits.fold(1.0, f64::min)
         };
         let (forth, back) = (room(1.0), room(-1.0));
-        let (sign, room) = if forth >= back { (1.0, forth) } else { (-1.0, back) };
+        let (sign, room) = if forth >= back {
+            (1.0, forth)
+        } else {
+            (-1.0, back)
+        };
         if room < 0.3 {
             // Squeezed into a corner: the axis itself has room on one side.
             let j = (0..p).max_by(|a, b| axis[*a].abs().total_cmp(&axis[*b].abs()))?;
             let mut s = vec![0.0; p];
-            s[j] = if self.high[j] >= -self.low[j] { self.high[j] } else { self.low[j] };
+            s[j] = if self.high[j] >= -self.low[j] {
+                self.high[j]
+            } else {
+                self.low[j]
+            };
             return Some(s);
         }
         Some(axis.iter().map(|a| sign * room * a / widest).collect())
@@ -320,7 +390,9 @@ impl Near {
                 s
             } else {
                 let u = scrambled(index, p, 1);
-                (0..p).map(|j| self.low[j] + u[j] * (self.high[j] - self.low[j])).collect()
+                (0..p)
+                    .map(|j| self.low[j] + u[j] * (self.high[j] - self.low[j]))
+                    .collect()
             };
             let uncertainty = model.uncertainty(&s);
             if uncertainty > best.0 {
@@ -351,7 +423,11 @@ impl Sampler for TrustRegion {
             return proposal;
         }
         let finished = self.run.take();
-        let latest = known.y.len().checked_sub(1).filter(|_| known.pending.is_empty());
+        let latest = known
+            .y
+            .len()
+            .checked_sub(1)
+            .filter(|_| known.pending.is_empty());
         let start = match (&finished, latest) {
             (None, _) => known.best(),
             // The restart's own first point is the latest observation, if it is not where the last search ended.
@@ -359,8 +435,12 @@ impl Sampler for TrustRegion {
             _ => None,
         };
         if let Some(row) = start {
-            let mut run =
-                Run::new(known.x[row].clone(), known.y[row], known.y.len(), DELTA_START);
+            let mut run = Run::new(
+                known.x[row].clone(),
+                known.y[row],
+                known.y.len(),
+                DELTA_START,
+            );
             if let Some(proposal) = run.propose(known) {
                 self.run = Some(run);
                 return proposal;
@@ -372,8 +452,17 @@ impl Sampler for TrustRegion {
             scrambled(known.n_asked as u32, known.cube.len(), known.seed)
         };
         let unit = known.cube.to_unit(&known.cube.from_even(&u));
-        let why = if finished.is_some() { Why::Restart } else { Why::InitialDesign };
-        Proposal { unit, by: SamplerKind::TrustRegion, why, expected: None }
+        let why = if finished.is_some() {
+            Why::Restart
+        } else {
+            Why::InitialDesign
+        };
+        Proposal {
+            unit,
+            by: SamplerKind::TrustRegion,
+            why,
+            expected: None,
+        }
     }
 }
 
@@ -388,7 +477,11 @@ mod tests {
         let named = (0..d).map(|j| Parameter::new(j.to_string(), Domain::float(-2.0, 3.0)));
         let space = Space::new(named.collect()).expect("valid");
         let sampler = SamplerKind::TrustRegion;
-        let mut study = Study::new(StudyConfig { sampler, ..StudyConfig::new(space) }).expect("fits");
+        let mut study = Study::new(StudyConfig {
+            sampler,
+            ..StudyConfig::new(space)
+        })
+        .expect("fits");
         for _ in 0..n {
             let trial = study.ask();
             let x: Vec<f64> = trial
@@ -400,7 +493,9 @@ mod tests {
                     _ => unreachable!("floats only"),
                 })
                 .collect();
-            study.tell(trial.id, Outcome::Value(f(&x))).expect("pending");
+            study
+                .tell(trial.id, Outcome::Value(f(&x)))
+                .expect("pending");
         }
         study.incumbent().expect("told").value
     }
@@ -409,7 +504,10 @@ mod tests {
     fn converges_on_a_tilted_bowl_and_in_a_valley() {
         let bowl = best_after(40, 4, |x| {
             let sum: f64 = x.iter().sum();
-            x.iter().enumerate().map(|(i, x)| (x - 0.3 * i as f64).powi(2)).sum::<f64>()
+            x.iter()
+                .enumerate()
+                .map(|(i, x)| (x - 0.3 * i as f64).powi(2))
+                .sum::<f64>()
                 + 0.5 * sum * sum
                 - 0.0
         });

@@ -83,8 +83,11 @@ impl Quadratic {
         let (gradient_factor, _) = Cholesky::with_jitter(p, &normal).ok()?;
         let mut gradient: Vec<f64> = leverage.iter().map(|l| dot(l, f)).collect();
         gradient_factor.solve(&mut gradient);
-        let mut alpha: Vec<f64> =
-            rows.iter().zip(f).map(|(s, f)| f - dot(s, &gradient)).collect();
+        let mut alpha: Vec<f64> = rows
+            .iter()
+            .zip(f)
+            .map(|(s, f)| f - dot(s, &gradient))
+            .collect();
         factor.solve(&mut alpha);
         let quadratic: f64 = rows
             .iter()
@@ -101,7 +104,16 @@ impl Quadratic {
             }
         }
         let finite = gradient.iter().chain(&hessian).all(|v| v.is_finite());
-        finite.then_some(Self { p, gradient, hessian, rows, factor, leverage, gradient_factor, loss })
+        finite.then_some(Self {
+            p,
+            gradient,
+            hessian,
+            rows,
+            factor,
+            leverage,
+            gradient_factor,
+            loss,
+        })
     }
 
     /// `q(s)`; writes the gradient.
@@ -119,7 +131,9 @@ impl Quadratic {
     #[must_use]
     pub fn uncertainty(&self, s: &[f64]) -> f64 {
         let mut k: Vec<f64> = self.rows.iter().map(|t| 0.5 * dot(s, t).powi(2)).collect();
-        let mut rest: Vec<f64> = (0..self.p).map(|j| s[j] - dot(&self.leverage[j], &k)).collect();
+        let mut rest: Vec<f64> = (0..self.p)
+            .map(|j| s[j] - dot(&self.leverage[j], &k))
+            .collect();
         self.factor.solve_lower(&mut k);
         self.gradient_factor.solve_lower(&mut rest);
         0.5 * dot(s, s).powi(2) - dot(&k, &k) + dot(&rest, &rest)
@@ -133,12 +147,16 @@ impl Quadratic {
             .map(|j| (-self.gradient[j] / steepest).clamp(low[j], high[j]))
             .collect();
         let inside = self.rows.iter().filter(|s| {
-            s.iter().zip(low.iter().zip(high)).all(|(s, (l, h))| s >= l && s <= h)
+            s.iter()
+                .zip(low.iter().zip(high))
+                .all(|(s, (l, h))| s >= l && s <= h)
         });
         let scale = steepest
             .max(self.hessian.iter().fold(0.0, |m, h| h.abs().max(m)))
             .max(1e-300);
-        let starts = [vec![0.0; self.p], downhill].into_iter().chain(inside.take(3).cloned());
+        let starts = [vec![0.0; self.p], downhill]
+            .into_iter()
+            .chain(inside.take(3).cloned());
         let mut best = (vec![0.0; self.p], 0.0);
         for mut s in starts {
             let evaluations_max = 30 + 10 * self.p.min(20);
@@ -168,7 +186,11 @@ fn typical_size(rows: &[Vec<f64>], f: &[f64]) -> f64 {
         })
         .collect();
     sizes.sort_by(f64::total_cmp);
-    sizes.get(sizes.len() / 2).copied().unwrap_or(1.0).max(1e-12)
+    sizes
+        .get(sizes.len() / 2)
+        .copied()
+        .unwrap_or(1.0)
+        .max(1e-12)
 }
 
 #[cfg(test)]
@@ -185,7 +207,9 @@ mod tests {
 
     fn rows(m: usize) -> Vec<Vec<f64>> {
         let mut rng = stream(3, 0);
-        (0..m).map(|_| (0..2).map(|_| rng.random_range(-1.0..1.0)).collect()).collect()
+        (0..m)
+            .map(|_| (0..2).map(|_| rng.random_range(-1.0..1.0)).collect())
+            .collect()
     }
 
     #[test]
@@ -198,7 +222,10 @@ mod tests {
         assert!((model.value(&s, &mut gradient) - quadratic(&s)).abs() < 1e-4);
         // Gradient of the minimum is zero: 4 a - b = -1, 2 b - a = 3, so a = 1/7, b = 11/7.
         let (s, fall) = model.minimum(&[-2.0; 2], &[2.0; 2]);
-        assert!((s[0] - 1.0 / 7.0).abs() < 1e-3 && (s[1] - 11.0 / 7.0).abs() < 1e-3, "{s:?}");
+        assert!(
+            (s[0] - 1.0 / 7.0).abs() < 1e-3 && (s[1] - 11.0 / 7.0).abs() < 1e-3,
+            "{s:?}"
+        );
         assert!((fall + quadratic(&s)).abs() < 1e-3);
     }
 
