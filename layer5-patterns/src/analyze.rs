@@ -11,10 +11,12 @@ use serde::Serialize;
 use crate::change_point::{Change, ChangePoint, ChangePointConfig, change_points_beside_seasons};
 use crate::forecast::{Forecast, ForecastConfig, forecast};
 use crate::gaps::fill_gaps;
+use crate::matching::{SHAPES, discords, find_shapes, matrix_profile, motifs};
 use crate::order_statistics::median;
 use crate::regular_grid::RegularGrid;
 use crate::seasonality::{Period, SeasonalityConfig, periods};
 use crate::trend::{Trend, trend};
+use crate::watch::{Watch, WatchConfig};
 
 /// What to analyze and how. The defaults need no tuning.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +33,10 @@ pub struct AnalysisConfig {
     pub change_point: ChangePointConfig,
     /// For the forecast.
     pub forecast: ForecastConfig,
+    /// For the anomalies.
+    pub watch: WatchConfig,
+    /// Motifs and discords to tell, at most; 0 leaves out this search, which is quadratic. Default 3.
+    pub motifs_max: usize,
 }
 
 impl Default for AnalysisConfig {
@@ -42,6 +48,8 @@ impl Default for AnalysisConfig {
             seasonality: SeasonalityConfig::default(),
             change_point: ChangePointConfig::default(),
             forecast: ForecastConfig::default(),
+            watch: WatchConfig::default(),
+            motifs_max: 3,
         }
     }
 }
@@ -115,6 +123,8 @@ pub fn analyze(at: &[Timestamp], values: &[f64], config: &AnalysisConfig) -> Ana
     findings.extend(seasons.iter().map(|p| scene.season(p)));
     findings.extend(changes.iter().map(|c| scene.change(c)));
     findings.extend(scene.breach(&next, config.limits));
+    let anomalies = watched(at, values, &config.watch, &mut findings);
+    findings.extend(scene.matches(lens.first().copied(), config.motifs_max));
     findings.sort_by_key(|f| f.start);
     for change in &mut changes {
         change.index = grid.index[change.index];
@@ -125,7 +135,7 @@ pub fn analyze(at: &[Timestamp], values: &[f64], config: &AnalysisConfig) -> Ana
             trend: slope,
             period: lens.first().copied(),
             periods: lens,
-            anomalies: Vec::new(),
+            anomalies,
             change_points: changes.iter().map(|c| c.index).collect(),
             forecast: next.mean.clone(),
         },
@@ -135,6 +145,43 @@ pub fn analyze(at: &[Timestamp], values: &[f64], config: &AnalysisConfig) -> Ana
         findings,
     }
 }
+
+/// Runs a watch over the series as it came: indices of anomalous samples; the anomalies join `findings`.
+///
+/// Change points and trends that the watch tells on the way are left to the analyses of the whole series, which know
+/// what came after.
+fn watched(
+    at: &[Timestamp],
+    values: &[f64],
+    config: &WatchConfig,
+    findings: &mut Vec<Finding>,
+) -> Vec<usize> {
+    let mut watch = Watch::new(config);
+    let mut indices = Vec::new();
+    for (i, (&at, &value)) in at.iter().zip(values).enumerate() {
+        let update = watch.update(value, at, config);
+        let before = findings.len();
+        findings.extend(
+            update
+                .findings
+                .iter()
+                .filter(|f| f.kind == PatternKind::Anomaly),
+        );
+        if update.alarm.is_some() || findings.len() > before {
+            indices.push(i);
+        }
+    }
+    indices
+}
+
+/// Fit from which a named shape is told in an analysis.
+const SHAPE_FIT_MIN: f64 = 0.95;
+/// Named shapes told of one series, at most.
+const SHAPES_MAX: usize = 20;
+/// Shortest window in which a shape is looked for, samples.
+const WINDOW_LEN_MIN: usize = 8;
+/// Longest series whose motifs are searched: beyond, only its newest part is.
+const MOTIF_LEN_MAX: usize = 8192;
 
 /// The series that findings are told of.
 struct Scene<'a> {
@@ -231,6 +278,108 @@ impl Scene<'_> {
             magnitude: step.abs(),
             baseline: found.before,
         }
+    }
+
+    /// Motifs, discords and named shapes of the newest part, in windows of one period, or an eighth of a short series.
+    fn matches(&self, period: Option<usize>, count: usize) -> Vec<Finding> {
+        let skipped = self.grid.values.len().saturating_sub(MOTIF_LEN_MAX);
+        let recent = &self.grid.values[skipped..];
+        let n = recent.len();
+        let window = period
+            .filter(|p| 3 * p <= n)
+            .unwrap_or((n / 8).min(64))
+            .max(WINDOW_LEN_MIN);
+        if count == 0 || n < 3 * window {
+            return Vec::new();
+        }
+        let profile = matrix_profile(recent, window);
+        let reach = (2.0 * window as f64).sqrt();
+        let told = |kind, detail, start: usize, len: usize, score: f64, magnitude: f64| Finding {
+            kind,
+            detail,
+            start: self.grid.time(skipped + start),
+            end: self.grid.time(skipped + start + len - 1),
+            detected_at: self.end,
+            score: score.clamp(0.0, 1.0),
+            confidence: score.clamp(0.0, 1.0),
+            direction: direction(magnitude),
+            magnitude: magnitude.abs(),
+            baseline: median(
+                &recent[start..start + len]
+                    .iter()
+                    .copied()
+                    .filter(|v| v.is_finite())
+                    .collect::<Vec<_>>(),
+            ),
+        };
+        let swing = |start: usize| {
+            let part = recent[start..start + window]
+                .iter()
+                .filter(|v| v.is_finite());
+            let (low, high) = part.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+            (high - low).clamp(0.0, f64::MAX)
+        };
+        let mut found = Vec::new();
+        // Uncorrelated windows are sqrt(2 m) apart: a pair well within that is a shape that came back.
+        for motif in motifs(recent, &profile, count) {
+            let likeness = 1.0 - motif.distance / reach;
+            if likeness > 0.5 {
+                let start = motif.occurrences[0];
+                let mut finding = told(
+                    PatternKind::Motif,
+                    Detail::Plain,
+                    start,
+                    window,
+                    likeness,
+                    swing(start),
+                );
+                finding.direction = Direction::None;
+                found.push(finding);
+            }
+        }
+        let usual = median(
+            &profile
+                .distance
+                .iter()
+                .copied()
+                .filter(|d| d.is_finite())
+                .collect::<Vec<_>>(),
+        );
+        for discord in discords(&profile, count) {
+            if discord.distance > 2.0 * usual && discord.distance > 0.3 * reach {
+                let score = discord.distance / (discord.distance + usual);
+                let start = discord.start;
+                let mut finding = told(
+                    PatternKind::Discord,
+                    Detail::Plain,
+                    start,
+                    window,
+                    score,
+                    swing(start),
+                );
+                finding.direction = Direction::None;
+                found.push(finding);
+            }
+        }
+        let named = find_shapes(recent, window);
+        found.extend(
+            named
+                .iter()
+                .filter(|s| s.fit >= SHAPE_FIT_MIN)
+                .take(SHAPES_MAX)
+                .map(|s| {
+                    let index = SHAPES.iter().position(|x| *x == s.shape).unwrap_or(0) as u32;
+                    told(
+                        PatternKind::Template,
+                        Detail::Shape { index },
+                        s.start,
+                        s.len,
+                        s.fit,
+                        s.magnitude,
+                    )
+                }),
+        );
+        found
     }
 
     /// The first forecast value beyond a limit. The distance to the limit against half the interval's width is the

@@ -1,27 +1,19 @@
 //! The Theta method: half the trend and an exponentially smoothed level.
-//! In: a filled series without season. Out: a continuation and one-step errors. Called from: [`super::forecast`].
+//! In: a filled series without season. Out: a continuation with its variances. Called from: [`super::forecast`].
 //! Reference: Assimakopoulos and Nikolopoulos (2000); Hyndman and Billah (2003) show it is smoothing with drift.
 
-/// A continuation, and the errors it made one step ahead while learning.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Fitted {
-    /// Shape `[horizon]`.
-    pub(super) mean: Vec<f64>,
-    /// Shape `[n - 1]`.
-    pub(super) errors: Vec<f64>,
-}
+use super::ets::Fitted;
 
 /// Theta with the smoothing weight that made the least squared one-step errors.
 ///
 /// `values`: shape `[n]`, finite, n >= 1. O(n) time per weight tried, of which there are 20.
-pub(super) fn theta(values: &[f64], horizon: usize) -> Fitted {
+pub fn theta(values: &[f64], horizon: usize) -> Fitted {
     let n = values.len();
     if n < 4 {
         let last = values.last().copied().unwrap_or(0.0);
-        let errors = values.windows(2).map(|w| w[1] - w[0]).collect();
         return Fitted {
             mean: vec![last; horizon],
-            errors,
+            variance: vec![0.0; horizon],
         };
     }
     let middle = (n - 1) as f64 / 2.0;
@@ -36,23 +28,26 @@ pub(super) fn theta(values: &[f64], horizon: usize) -> Fitted {
     let mut best = (f64::INFINITY, 0.0);
     for step in 1..=20 {
         let alpha = f64::from(step) / 20.0;
-        let loss = smooth(values, alpha, drift, None).0;
+        let loss = smooth(values, alpha, drift).0;
         if loss < best.0 {
             best = (loss, alpha);
         }
     }
     let alpha = best.1;
-    let mut errors = Vec::with_capacity(n);
-    let (_, level) = smooth(values, alpha, drift, Some(&mut errors));
+    let (loss, level) = smooth(values, alpha, drift);
+    let sigma2 = loss / (n as f64 - 2.0);
     let warm = (1.0 - (1.0 - alpha).powi(n as i32)) / alpha;
     let mean = (0..horizon)
         .map(|h| level + drift * (h as f64 + warm))
         .collect();
-    Fitted { mean, errors }
+    let variance = (0..horizon)
+        .map(|h| sigma2 * (1.0 + h as f64 * alpha * alpha))
+        .collect();
+    Fitted { mean, variance }
 }
 
 /// Simple exponential smoothing plus drift: sum of squared one-step errors, and the last level.
-fn smooth(values: &[f64], alpha: f64, drift: f64, mut errors: Option<&mut Vec<f64>>) -> (f64, f64) {
+fn smooth(values: &[f64], alpha: f64, drift: f64) -> (f64, f64) {
     let mut level = values[0];
     let mut loss = 0.0;
     let mut decay = 1.0;
@@ -60,9 +55,6 @@ fn smooth(values: &[f64], alpha: f64, drift: f64, mut errors: Option<&mut Vec<f6
         decay *= 1.0 - alpha;
         let error = v - level - drift * (1.0 - decay) / alpha;
         loss += error * error;
-        if let Some(list) = errors.as_deref_mut() {
-            list.push(error);
-        }
         level += alpha * (v - level);
     }
     (loss, level)
