@@ -96,7 +96,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// What the objective is expected to be at a point: the noise-free mean and its 95 % interval.
+/// What the objective is expected to be at a point: the mean, and the interval that holds 95 % of observations there.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Expected value (the median where outputs were warped), finite.
