@@ -51,8 +51,12 @@ impl Deliveries {
                 circuit: CircuitConfig::default(),
             })
         };
-        let layer7 = door(&config.layer7).map(|door| Layer7Client::new(&door)).transpose()?;
-        let layer8 = door(&config.layer8).map(|door| Layer8Client::new(&door)).transpose()?;
+        let layer7 = door(&config.layer7)
+            .map(|door| Layer7Client::new(&door))
+            .transpose()?;
+        let layer8 = door(&config.layer8)
+            .map(|door| Layer8Client::new(&door))
+            .transpose()?;
         Ok(Self {
             layer7: layer7.map(Arc::new),
             layer8: layer8.map(Arc::new),
@@ -76,8 +80,14 @@ impl Deliveries {
     /// Every neighbour that has an address, for the metrics page.
     #[must_use]
     pub fn neighbours(&self) -> Vec<Neighbour> {
-        let layer7 = self.layer7.as_ref().map(|client| view("layer7", &client.snapshot()));
-        let layer8 = self.layer8.as_ref().map(|client| view("layer8", &client.snapshot()));
+        let layer7 = self
+            .layer7
+            .as_ref()
+            .map(|client| view("layer7", &client.snapshot()));
+        let layer8 = self
+            .layer8
+            .as_ref()
+            .map(|client| view("layer8", &client.snapshot()));
         layer7.into_iter().chain(layer8).collect()
     }
 
@@ -101,7 +111,11 @@ impl Deliveries {
         let mut tasks = vec![tokio::spawn(outbox.run(tell, stop.clone()))];
         if let Some(layer7) = &self.layer7 {
             let layer7 = Arc::clone(layer7);
-            tasks.push(tokio::spawn(ask_layer7(layer7, inbox.clone(), stop.clone())));
+            tasks.push(tokio::spawn(ask_layer7(
+                layer7,
+                inbox.clone(),
+                stop.clone(),
+            )));
         }
         if let Some(layer8) = &self.layer8 {
             tasks.push(tokio::spawn(ask_layer8(Arc::clone(layer8), stop.clone())));

@@ -9,7 +9,9 @@ mod waiting;
 use std::sync::{Arc, Mutex, RwLock};
 
 use crossbeam::channel::Sender;
-use layer5_core::{AgentId, MetricName, Report, ReportLimits, Reason, Rejection, Timestamp, validate};
+use layer5_core::{
+    AgentId, MetricName, Reason, Rejection, Report, ReportLimits, Timestamp, validate,
+};
 use layer5_ingest::{
     Arrival, BodyError, BodyFormat, CardinalityError, CardinalityLimits, DecodeLimits, Names,
     Resolved, arrivals, close_request, decode_reports,
@@ -82,7 +84,9 @@ pub enum TakeError {
     #[error("the intake is full")]
     Full,
     /// It can never fit.
-    #[error("the body holds {samples} samples, the intake holds {capacity}: send it in smaller parts")]
+    #[error(
+        "the body holds {samples} samples, the intake holds {capacity}: send it in smaller parts"
+    )]
     TooLarge {
         /// Samples in the body.
         samples: usize,
@@ -115,7 +119,15 @@ impl Intake {
         counters: Arc<Counters>,
     ) -> Self {
         let hosts = Arc::default();
-        Self { ring, names, hosts, waiting, limits: Arc::new(limits), dead_letters, counters }
+        Self {
+            ring,
+            names,
+            hosts,
+            waiting,
+            limits: Arc::new(limits),
+            dead_letters,
+            counters,
+        }
     }
 
     /// The hosts that became known since the last call, for the committer.
@@ -146,21 +158,35 @@ impl Intake {
         let mut checked = Vec::with_capacity(body.len() / 64);
         let mut rejected = Vec::new();
         let mut letters = Vec::new();
-        let mut border = Border { intake: self, known: None, resolved: Resolved::default() };
-        let n_reports = decode_reports(body, format, &self.limits.decode, &mut |index, report, raw| {
-            let outcome = report.and_then(|report| {
-                validate(report, &self.limits.report, now)?;
-                border.resolve(report)?;
-                self.counters.recorded(report.recorded_at.nanos());
-                arrivals(report, &border.resolved, Waiting::NOBODY, &mut checked);
-                Ok(())
-            });
-            if let Err(rejection) = outcome {
-                let raw = raw[..raw.len().min(DEAD_LETTER_BYTES)].to_vec();
-                letters.push(DeadLetter { at: now, source, rejection: rejection.clone(), raw });
-                rejected.push((index, rejection));
-            }
-        })?;
+        let mut border = Border {
+            intake: self,
+            known: None,
+            resolved: Resolved::default(),
+        };
+        let n_reports = decode_reports(
+            body,
+            format,
+            &self.limits.decode,
+            &mut |index, report, raw| {
+                let outcome = report.and_then(|report| {
+                    validate(report, &self.limits.report, now)?;
+                    border.resolve(report)?;
+                    self.counters.recorded(report.recorded_at.nanos());
+                    arrivals(report, &border.resolved, Waiting::NOBODY, &mut checked);
+                    Ok(())
+                });
+                if let Err(rejection) = outcome {
+                    let raw = raw[..raw.len().min(DEAD_LETTER_BYTES)].to_vec();
+                    letters.push(DeadLetter {
+                        at: now,
+                        source,
+                        rejection: rejection.clone(),
+                        raw,
+                    });
+                    rejected.push((index, rejection));
+                }
+            },
+        )?;
         drop(border);
         close_request(&mut checked);
         let durable = self.push(&mut checked, ack)?;
@@ -171,7 +197,11 @@ impl Intake {
                 self.counters.dead_letters_dropped.add(1);
             }
         }
-        Ok(Taken { n_reports, rejected, durable })
+        Ok(Taken {
+            n_reports,
+            rejected,
+            durable,
+        })
     }
 
     fn push(
@@ -184,7 +214,9 @@ impl Intake {
         }
         let ticket = (ack == Ack::Durable).then(|| self.waiting.enter());
         if let Some((slot, _)) = &ticket {
-            checked.iter_mut().for_each(|arrival| arrival.request = *slot);
+            checked
+                .iter_mut()
+                .for_each(|arrival| arrival.request = *slot);
         }
         match self.ring.push_all(checked) {
             Ok(()) => Ok(ticket.map(|(_, durable)| durable)),
@@ -196,7 +228,10 @@ impl Intake {
                     ClaimError::Closed => TakeError::Closed,
                     _ if checked.len() > self.ring.capacity() => {
                         let capacity = self.ring.capacity();
-                        TakeError::TooLarge { samples: checked.len(), capacity }
+                        TakeError::TooLarge {
+                            samples: checked.len(),
+                            capacity,
+                        }
                     }
                     _ => {
                         self.counters.buffer_rejected.add(1);
@@ -218,13 +253,20 @@ struct Border<'i> {
 impl Border<'_> {
     fn resolve(&mut self, report: &Report<'_>) -> Result<(), Rejection> {
         let known = self.known.get_or_insert_with(|| {
-            self.intake.names.read().expect("no writer panics with the lock")
+            self.intake
+                .names
+                .read()
+                .expect("no writer panics with the lock")
         });
         if known.resolve_report(report, &mut self.resolved) && !self.resolved.host_changed {
             return Ok(());
         }
         self.known = None;
-        let mut names = self.intake.names.write().expect("no writer panics with the lock");
+        let mut names = self
+            .intake
+            .names
+            .write()
+            .expect("no writer panics with the lock");
         names
             .intern_report(report, &self.intake.limits.cardinality, &mut self.resolved)
             .map_err(|error| over_the_limit(report, &error))?;
@@ -240,11 +282,10 @@ fn over_the_limit(report: &Report<'_>, error: &CardinalityError) -> Rejection {
     let known = |value: &layer5_core::Value<'_>| matches!(value.metric, MetricName::Known(_));
     let field = match error {
         CardinalityError::Agents { .. } => "agent_id".to_owned(),
-        _ => report
-            .values
-            .iter()
-            .find(|v| !known(v))
-            .map_or_else(|| "metrics".to_owned(), |v| v.metric.as_str().chars().take(40).collect()),
+        _ => report.values.iter().find(|v| !known(v)).map_or_else(
+            || "metrics".to_owned(),
+            |v| v.metric.as_str().chars().take(40).collect(),
+        ),
     };
     Rejection::new(Reason::Cardinality, field, error.to_string())
 }

@@ -29,44 +29,176 @@ const RECENT_ACKS: usize = 4096;
 
 /// Every metric: name, unit, help.
 const HELP: [(&str, Option<Unit>, &str); 38] = [
-    ("layer5_kpi_received_total", None, "Reports seen, whatever became of them."),
-    ("layer5_kpi_processed_total", None, "Reports whose samples reached their watches."),
-    ("layer5_kpi_rejected_total", None, "Reports refused, by reason."),
-    ("layer5_kpi_duplicates_total", None, "Reports that were already known."),
-    ("layer5_kpi_processing_duration_seconds", Some(Unit::Seconds), "From arrival of a request to its state updated."),
-    ("layer5_kpi_acknowledge_duration_seconds", Some(Unit::Seconds), "From arrival of a request to its samples durable."),
-    ("layer5_kpi_ingest_lag_seconds", Some(Unit::Seconds), "Now minus recorded_at of the newest report."),
-    ("layer5_data_quality_ratio", None, "Share of the reports received in the last 5 minutes that were valid."),
+    (
+        "layer5_kpi_received_total",
+        None,
+        "Reports seen, whatever became of them.",
+    ),
+    (
+        "layer5_kpi_processed_total",
+        None,
+        "Reports whose samples reached their watches.",
+    ),
+    (
+        "layer5_kpi_rejected_total",
+        None,
+        "Reports refused, by reason.",
+    ),
+    (
+        "layer5_kpi_duplicates_total",
+        None,
+        "Reports that were already known.",
+    ),
+    (
+        "layer5_kpi_processing_duration_seconds",
+        Some(Unit::Seconds),
+        "From arrival of a request to its state updated.",
+    ),
+    (
+        "layer5_kpi_acknowledge_duration_seconds",
+        Some(Unit::Seconds),
+        "From arrival of a request to its samples durable.",
+    ),
+    (
+        "layer5_kpi_ingest_lag_seconds",
+        Some(Unit::Seconds),
+        "Now minus recorded_at of the newest report.",
+    ),
+    (
+        "layer5_data_quality_ratio",
+        None,
+        "Share of the reports received in the last 5 minutes that were valid.",
+    ),
     ("layer5_buffer_size", None, "Samples in a ring."),
-    ("layer5_buffer_capacity", None, "Samples that a ring can hold."),
-    ("layer5_buffer_high_watermark", None, "Most samples that were ever in a ring."),
-    ("layer5_buffer_rejected_total", None, "Requests refused because the intake was full."),
+    (
+        "layer5_buffer_capacity",
+        None,
+        "Samples that a ring can hold.",
+    ),
+    (
+        "layer5_buffer_high_watermark",
+        None,
+        "Most samples that were ever in a ring.",
+    ),
+    (
+        "layer5_buffer_rejected_total",
+        None,
+        "Requests refused because the intake was full.",
+    ),
     ("layer5_errors_total", None, "Handled errors."),
-    ("layer5_optimization_accuracy", None, "Mean accuracy of the predictions evaluated in the last 24 h; absent before 20."),
-    ("layer5_optimization_direction_hit_ratio", None, "Share of evaluations whose sign was predicted right."),
-    ("layer5_optimization_interval_coverage", None, "Share of outcomes inside their 95 % interval."),
-    ("layer5_optimization_decisions_total", None, "Recommendations decided, by what proposed them."),
-    ("layer5_optimization_evaluated_total", None, "Recommendations whose outcome is known."),
-    ("layer5_optimization_duration_seconds", Some(Unit::Seconds), "From a question to /optimize to its answer."),
-    ("layer5_optimization_coverage", None, "Share of the cohorts' agents with a decision in the last hour."),
-    ("layer5_avg_performance_improvement", None, "Mean observed improvement of evaluated recommendations."),
-    ("layer5_model_performance_drift", None, "Relative loss of prediction accuracy against the window before."),
-    ("layer5_patterns_detected_total", None, "Patterns found, by kind."),
-    ("layer5_pattern_detection_duration_seconds", Some(Unit::Seconds), "One shard's time for one batch of samples."),
-    ("layer5_integration_up", None, "Whether a neighbour answered its last call."),
-    ("layer5_integration_errors_total", None, "Failed calls to a neighbour."),
-    ("layer5_circuit_state", None, "Circuit to a neighbour: 0 closed, 1 half open, 2 open."),
-    ("layer5_outbox_depth", None, "Recommendations that Layer7 does not have yet."),
-    ("layer5_outbox_oldest_seconds", Some(Unit::Seconds), "Age of the oldest of them."),
+    (
+        "layer5_optimization_accuracy",
+        None,
+        "Mean accuracy of the predictions evaluated in the last 24 h; absent before 20.",
+    ),
+    (
+        "layer5_optimization_direction_hit_ratio",
+        None,
+        "Share of evaluations whose sign was predicted right.",
+    ),
+    (
+        "layer5_optimization_interval_coverage",
+        None,
+        "Share of outcomes inside their 95 % interval.",
+    ),
+    (
+        "layer5_optimization_decisions_total",
+        None,
+        "Recommendations decided, by what proposed them.",
+    ),
+    (
+        "layer5_optimization_evaluated_total",
+        None,
+        "Recommendations whose outcome is known.",
+    ),
+    (
+        "layer5_optimization_duration_seconds",
+        Some(Unit::Seconds),
+        "From a question to /optimize to its answer.",
+    ),
+    (
+        "layer5_optimization_coverage",
+        None,
+        "Share of the cohorts' agents with a decision in the last hour.",
+    ),
+    (
+        "layer5_avg_performance_improvement",
+        None,
+        "Mean observed improvement of evaluated recommendations.",
+    ),
+    (
+        "layer5_model_performance_drift",
+        None,
+        "Relative loss of prediction accuracy against the window before.",
+    ),
+    (
+        "layer5_patterns_detected_total",
+        None,
+        "Patterns found, by kind.",
+    ),
+    (
+        "layer5_pattern_detection_duration_seconds",
+        Some(Unit::Seconds),
+        "One shard's time for one batch of samples.",
+    ),
+    (
+        "layer5_integration_up",
+        None,
+        "Whether a neighbour answered its last call.",
+    ),
+    (
+        "layer5_integration_errors_total",
+        None,
+        "Failed calls to a neighbour.",
+    ),
+    (
+        "layer5_circuit_state",
+        None,
+        "Circuit to a neighbour: 0 closed, 1 half open, 2 open.",
+    ),
+    (
+        "layer5_outbox_depth",
+        None,
+        "Recommendations that Layer7 does not have yet.",
+    ),
+    (
+        "layer5_outbox_oldest_seconds",
+        Some(Unit::Seconds),
+        "Age of the oldest of them.",
+    ),
     ("layer5_active_agents", None, "Agents known."),
     ("layer5_active_series", None, "Series known."),
-    ("layer5_build_info", None, "Always 1; what runs is in the labels."),
-    ("layer5_uptime_seconds", Some(Unit::Seconds), "Since the start of this process."),
-    ("layer5_dead_letters_dropped_total", None, "Refused reports that found the dead-letter queue full."),
+    (
+        "layer5_build_info",
+        None,
+        "Always 1; what runs is in the labels.",
+    ),
+    (
+        "layer5_uptime_seconds",
+        Some(Unit::Seconds),
+        "Since the start of this process.",
+    ),
+    (
+        "layer5_dead_letters_dropped_total",
+        None,
+        "Refused reports that found the dead-letter queue full.",
+    ),
     ("layer5_store_commits_total", None, "Group commits."),
-    ("layer5_dedup_forgotten_early_total", None, "Dedup entries dropped before their window ended because the window was full."),
-    ("process_resident_memory_bytes", Some(Unit::Bytes), "Resident memory of this process."),
-    ("process_cpu_seconds_total", Some(Unit::Seconds), "User and system CPU time of this process."),
+    (
+        "layer5_dedup_forgotten_early_total",
+        None,
+        "Dedup entries dropped before their window ended because the window was full.",
+    ),
+    (
+        "process_resident_memory_bytes",
+        Some(Unit::Bytes),
+        "Resident memory of this process.",
+    ),
+    (
+        "process_cpu_seconds_total",
+        Some(Unit::Seconds),
+        "User and system CPU time of this process.",
+    ),
 ];
 
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
@@ -136,17 +268,28 @@ impl Meters {
     /// When the exporter refuses its buckets.
     pub fn new(version: &str, revision: &str, color: &str) -> Result<Self, BuildError> {
         let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".into()), &LATENCY_BUCKETS)?
+            .set_buckets_for_metric(
+                Matcher::Suffix("_duration_seconds".into()),
+                &LATENCY_BUCKETS,
+            )?
             .build_recorder();
         for (name, unit, help) in HELP {
             // Counters, gauges and histograms share one table of descriptions by name.
-            recorder.describe_gauge(KeyName::from_const_str(name), unit, SharedString::const_str(help));
+            recorder.describe_gauge(
+                KeyName::from_const_str(name),
+                unit,
+                SharedString::const_str(help),
+            );
         }
         let histogram = |name: &'static str| {
             recorder.register_histogram(&Key::from_static_name(name), &METADATA)
         };
-        let labels = [("version", version), ("revision", revision), ("color", color)]
-            .map(|(name, value)| Label::new(name, value.to_owned()));
+        let labels = [
+            ("version", version),
+            ("revision", revision),
+            ("color", color),
+        ]
+        .map(|(name, value)| Label::new(name, value.to_owned()));
         let build = Key::from_parts("layer5_build_info", labels.to_vec());
         recorder.register_gauge(&build, &METADATA).set(1.0);
         Ok(Self {
@@ -192,7 +335,9 @@ impl Meters {
             "layer5_optimization_duration_seconds",
             vec![Label::new("algorithm", algorithm.to_owned())],
         );
-        self.recorder.register_histogram(&key, &METADATA).record(took.as_secs_f64());
+        self.recorder
+            .register_histogram(&key, &METADATA)
+            .record(took.as_secs_f64());
     }
 
     /// Median and 99th percentile of the newest acknowledgement times, ms; `None` before the first.
@@ -201,7 +346,12 @@ impl Meters {
     /// Never: no holder of the lock panics.
     #[must_use]
     pub fn ack_percentiles(&self) -> Option<(f64, f64)> {
-        let mut millis = self.recent_acks.lock().expect("no holder panics").millis.clone();
+        let mut millis = self
+            .recent_acks
+            .lock()
+            .expect("no holder panics")
+            .millis
+            .clone();
         if millis.is_empty() {
             return None;
         }
@@ -236,9 +386,17 @@ impl Meters {
         self.gauge("layer5_active_agents", &[], gauges.agents as f64);
         self.gauge("layer5_active_series", &[], gauges.series as f64);
         self.gauge("layer5_outbox_depth", &[], gauges.outbox.0 as f64);
-        self.gauge("layer5_outbox_oldest_seconds", &[], gauges.outbox.1.unwrap_or(0.0));
+        self.gauge(
+            "layer5_outbox_oldest_seconds",
+            &[],
+            gauges.outbox.1.unwrap_or(0.0),
+        );
         self.gauge("layer5_uptime_seconds", &[], self.uptime().as_secs_f64());
-        self.counter("layer5_dedup_forgotten_early_total", &[], gauges.forgotten_early);
+        self.counter(
+            "layer5_dedup_forgotten_early_total",
+            &[],
+            gauges.forgotten_early,
+        );
         if let Some(lag) = gauges.lag {
             self.gauge("layer5_kpi_ingest_lag_seconds", &[("source", "http")], lag);
         }
@@ -251,7 +409,11 @@ impl Meters {
         let received = counters.received_http.get();
         self.counter("layer5_kpi_received_total", &[("source", "http")], received);
         self.counter("layer5_kpi_processed_total", &[], counters.processed.get());
-        self.counter("layer5_kpi_duplicates_total", &[], counters.duplicates.get());
+        self.counter(
+            "layer5_kpi_duplicates_total",
+            &[],
+            counters.duplicates.get(),
+        );
         for (reason, count) in Reason::ALL.iter().zip(&counters.rejected) {
             let labels = [("reason", reason.as_str())];
             self.counter("layer5_kpi_rejected_total", &labels, count.get());
@@ -266,7 +428,11 @@ impl Meters {
             self.counter("layer5_errors_total", &labels, count.get());
         }
         let refused = counters.buffer_rejected.get();
-        self.counter("layer5_buffer_rejected_total", &[("policy", "reject")], refused);
+        self.counter(
+            "layer5_buffer_rejected_total",
+            &[("policy", "reject")],
+            refused,
+        );
         self.counter("layer5_store_commits_total", &[], counters.commits.get());
         let dropped = counters.dead_letters_dropped.get();
         self.counter("layer5_dead_letters_dropped_total", &[], dropped);
@@ -304,8 +470,14 @@ impl Meters {
         // Absent until they have a meaning: never a made-up value.
         let known = [
             ("layer5_optimization_accuracy", score.accuracy),
-            ("layer5_optimization_direction_hit_ratio", score.direction_hit_ratio),
-            ("layer5_optimization_interval_coverage", score.interval_coverage),
+            (
+                "layer5_optimization_direction_hit_ratio",
+                score.direction_hit_ratio,
+            ),
+            (
+                "layer5_optimization_interval_coverage",
+                score.interval_coverage,
+            ),
             ("layer5_avg_performance_improvement", score.mean_improvement),
             ("layer5_model_performance_drift", score.drift),
             ("layer5_optimization_coverage", score.coverage),
@@ -328,10 +500,19 @@ impl Meters {
     fn refresh_quality(&self, counters: &Counters) {
         let now = Instant::now();
         let mut seen = self.quality.lock().expect("no holder panics");
-        seen.push((now, counters.received_http.get(), counters.rejected_in_all()));
-        let old = seen.iter().filter(|(at, _, _)| now.duration_since(*at).as_secs() > 300).count();
+        seen.push((
+            now,
+            counters.received_http.get(),
+            counters.rejected_in_all(),
+        ));
+        let old = seen
+            .iter()
+            .filter(|(at, _, _)| now.duration_since(*at).as_secs() > 300)
+            .count();
         seen.drain(..old.saturating_sub(1));
-        let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
+        let (Some(first), Some(last)) = (seen.first(), seen.last()) else {
+            return;
+        };
         let (received, rejected) = (last.1 - first.1, last.2 - first.2);
         if received > 0 {
             let ratio = 1.0 - rejected as f64 / received as f64;
@@ -340,16 +521,22 @@ impl Meters {
     }
 
     fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
-        self.recorder.register_gauge(&key(name, labels), &METADATA).set(value);
+        self.recorder
+            .register_gauge(&key(name, labels), &METADATA)
+            .set(value);
     }
 
     fn counter(&self, name: &'static str, labels: &[(&'static str, &str)], value: u64) {
-        self.recorder.register_counter(&key(name, labels), &METADATA).absolute(value);
+        self.recorder
+            .register_counter(&key(name, labels), &METADATA)
+            .absolute(value);
     }
 }
 
 fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
-    let labels: Vec<Label> =
-        labels.iter().map(|&(name, value)| Label::new(name, value.to_owned())).collect();
+    let labels: Vec<Label> = labels
+        .iter()
+        .map(|&(name, value)| Label::new(name, value.to_owned()))
+        .collect();
     Key::from_parts(name, labels)
 }

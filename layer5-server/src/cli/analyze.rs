@@ -47,7 +47,8 @@ pub(super) fn run(args: &AnalyzeArgs) -> ExitCode {
 fn report(args: &AnalyzeArgs) -> Result<(), Failure> {
     let series = series_file::read(&args.file)?;
     if let Some(path) = &args.scores {
-        let failed = |e: std::io::Error| Failure::new(1, format!("cannot write {}: {e}", path.display()));
+        let failed =
+            |e: std::io::Error| Failure::new(1, format!("cannot write {}: {e}", path.display()));
         std::fs::write(path, scores(&series)).map_err(failed)?;
         let _closed = writeln!(
             std::io::stderr(),
@@ -83,13 +84,17 @@ fn scores(series: &SeriesFile) -> String {
 }
 
 fn json_of(series: &SeriesFile, analysis: &Analysis) -> String {
-    let patterns = analysis.findings.iter().zip(1..).map(|(finding, id)| PatternEvent {
-        id,
-        agent_id: String::new(),
-        metric: series.name.clone(),
-        explanation: finding.explain(&series.name, ""),
-        finding: *finding,
-    });
+    let patterns = analysis
+        .findings
+        .iter()
+        .zip(1..)
+        .map(|(finding, id)| PatternEvent {
+            id,
+            agent_id: String::new(),
+            metric: series.name.clone(),
+            explanation: finding.explain(&series.name, ""),
+            finding: *finding,
+        });
     let object = json!({
         "series": series.name,
         "from": series.at.first(),
@@ -108,7 +113,9 @@ fn text_of(series: &SeriesFile, analysis: &Analysis) -> String {
     };
     let (line, marks) = sparkline(&series.values, PICTURE_WIDTH, mark);
     let (first, last) = (series.at.first(), series.at.last());
-    let span = first.zip(last).map_or(String::new(), |(a, b)| format!("{a} to {b}"));
+    let span = first
+        .zip(last)
+        .map_or(String::new(), |(a, b)| format!("{a} to {b}"));
     let gaps = series.values.iter().filter(|v| v.is_nan()).count();
     let trend = summary.trend.map_or_else(
         || "too short to tell".to_owned(),
@@ -121,7 +128,12 @@ fn text_of(series: &SeriesFile, analysis: &Analysis) -> String {
             each.join(", ")
         }
     };
-    let forecast: Vec<String> = summary.forecast.iter().take(5).map(|v| format!("{v:.4}")).collect();
+    let forecast: Vec<String> = summary
+        .forecast
+        .iter()
+        .take(5)
+        .map(|v| format!("{v:.4}"))
+        .collect();
     format!(
         "{name}: {n} samples, {gaps} gaps, {span}\n\n{line}\n{marks}\n\n\
          trend          {trend}\n\

@@ -102,12 +102,36 @@ enum Declared {
 impl From<Declared> for Parameter {
     fn from(declared: Declared) -> Self {
         match declared {
-            Declared::Float { name, low, high, log, step } => {
-                Self::new(name, Domain::Float { low, high, log, step })
-            }
-            Declared::Int { name, low, high, log, step } => {
-                Self::new(name, Domain::Int { low, high, log, step })
-            }
+            Declared::Float {
+                name,
+                low,
+                high,
+                log,
+                step,
+            } => Self::new(
+                name,
+                Domain::Float {
+                    low,
+                    high,
+                    log,
+                    step,
+                },
+            ),
+            Declared::Int {
+                name,
+                low,
+                high,
+                log,
+                step,
+            } => Self::new(
+                name,
+                Domain::Int {
+                    low,
+                    high,
+                    log,
+                    step,
+                },
+            ),
             Declared::Categorical { name, choices } => {
                 Self::new(name, Domain::Categorical { choices })
             }
@@ -135,7 +159,11 @@ fn converse(mut input: impl BufRead, mut output: impl Write) -> std::io::Result<
         }
         if n > LINE_BYTES_MAX {
             skip_line(&mut input)?;
-            writeln!(output, "{}", error(format!("a line of more than {LINE_BYTES_MAX} bytes")))?;
+            writeln!(
+                output,
+                "{}",
+                error(format!("a line of more than {LINE_BYTES_MAX} bytes"))
+            )?;
             continue;
         }
         if line.trim_ascii().is_empty() {
@@ -192,7 +220,9 @@ fn answer(study: &mut Option<Study>, request: Request) -> Result<serde_json::Val
         }
         Request::Tell { id, value } => {
             let outcome = value.map_or(Outcome::Failed, Outcome::Value);
-            study.tell(TrialId(id), outcome).map_err(|e| e.to_string())?;
+            study
+                .tell(TrialId(id), outcome)
+                .map_err(|e| e.to_string())?;
             Ok(json!({ "ok": true }))
         }
         Request::Recommend {} => {
@@ -214,7 +244,10 @@ fn begin(init: Init) -> Result<Study, String> {
         None => SamplerKind::Auto,
         Some(name) => SamplerKind::from_name(name).ok_or_else(|| {
             let known: Vec<&str> = SamplerKind::ALL.iter().map(|kind| kind.name()).collect();
-            format!("sampler `{name}` is not known, use one of {}", known.join(", "))
+            format!(
+                "sampler `{name}` is not known, use one of {}",
+                known.join(", ")
+            )
         })?,
     };
     let direction = match init.direction {
@@ -252,7 +285,9 @@ mod tests {
         let mut out = Vec::new();
         converse(lines.as_bytes(), &mut out).expect("memory does not fail");
         let text = String::from_utf8(out).expect("JSON is UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("one object a line"))
+            .collect()
     }
 
     const INIT: &str = r#"{"cmd":"init","space":[{"name":"x","type":"float","low":-5,"high":5,"log":false},{"name":"n","type":"int","low":1,"high":9},{"name":"k","type":"categorical","choices":["a","b"]}],"direction":"minimize","seed":1,"budget":50,"sampler":"auto"}"#;
@@ -265,7 +300,11 @@ mod tests {
         assert_eq!(answers[0]["ok"], true);
         assert_eq!(answers[1]["id"], 0);
         let params = &answers[1]["params"];
-        assert!(params["x"].as_f64().is_some_and(|x| (-5.0..=5.0).contains(&x)));
+        assert!(
+            params["x"]
+                .as_f64()
+                .is_some_and(|x| (-5.0..=5.0).contains(&x))
+        );
         assert!(params["n"].as_i64().is_some_and(|n| (1..=9).contains(&n)));
         assert!(["a", "b"].contains(&params["k"].as_str().expect("a name")));
         assert_eq!(answers[3]["params"], *params);
@@ -282,9 +321,13 @@ mod tests {
             r#"{"cmd":"init","space":[{"name":"x","type":"float","low":5,"high":-5}]}"#,
             r#"{"cmd":"ask","n":"many"}"#,
         ];
-        let plain = talk(&format!("{INIT}\n{{\"cmd\":\"ask\"}}\n{{\"cmd\":\"ask\"}}\n"));
-        let disturbed =
-            talk(&format!("{INIT}\n{{\"cmd\":\"ask\"}}\n{}\n{{\"cmd\":\"ask\"}}\n", bad.join("\n")));
+        let plain = talk(&format!(
+            "{INIT}\n{{\"cmd\":\"ask\"}}\n{{\"cmd\":\"ask\"}}\n"
+        ));
+        let disturbed = talk(&format!(
+            "{INIT}\n{{\"cmd\":\"ask\"}}\n{}\n{{\"cmd\":\"ask\"}}\n",
+            bad.join("\n")
+        ));
         assert_eq!(disturbed.len(), 3 + bad.len());
         for (line, answer) in bad.iter().zip(&disturbed[2..]) {
             assert!(answer["error"].is_string(), "{line}: {answer}");

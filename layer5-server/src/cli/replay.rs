@@ -52,7 +52,9 @@ fn speed(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('x').unwrap_or(text).parse::<f64>();
     match number {
         Ok(speed) if speed > 0.0 && speed.is_finite() => Ok(speed),
-        _ => Err(format!("`{text}` is no speed, use a number above 0 such as 10x")),
+        _ => Err(format!(
+            "`{text}` is no speed, use a number above 0 such as 10x"
+        )),
     }
 }
 
@@ -94,7 +96,8 @@ async fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let patterns = get(&format!("{url}/api/v1/patterns?limit=1000")).await?;
     match args.output {
         Output::Json => {
-            let object = json!({ "replay": sum, "status": status, "patterns": patterns["patterns"] });
+            let object =
+                json!({ "replay": sum, "status": status, "patterns": patterns["patterns"] });
             print(&format!("{object:#}\n"));
         }
         Output::Text => print(&text(&sum, &status, &patterns)),
@@ -125,24 +128,35 @@ type Lines = Box<dyn Iterator<Item = Result<Line, Failure>> + Send>;
 
 fn lines(path: &Path) -> Result<(Lines, u64), Failure> {
     let shown = path.display().to_string();
-    let file = File::open(path).map_err(|e| Failure::new(66, format!("cannot open {shown}: {e}")))?;
+    let file =
+        File::open(path).map_err(|e| Failure::new(66, format!("cannot open {shown}: {e}")))?;
     let size = file.metadata().map_or(0, |m| m.len());
-    let csv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
-    let lines: Lines = if csv { csv_lines(shown, file)? } else { ndjson_lines(shown, file) };
+    let csv = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+    let lines: Lines = if csv {
+        csv_lines(shown, file)?
+    } else {
+        ndjson_lines(shown, file)
+    };
     Ok((lines, size))
 }
 
 fn ndjson_lines(shown: String, file: File) -> Lines {
     let lines = BufReader::new(file).split(b'\n');
-    Box::new(lines.filter(|line| !line.as_ref().is_ok_and(|l| l.trim_ascii().is_empty())).map(
-        move |line| {
-            let bytes = line.map_err(|e| Failure::new(66, format!("{shown}: {e}")))?;
-            let report = serde_json::from_slice::<Value>(&bytes).unwrap_or(Value::Null);
-            let time = ["recorded_at", "timestamp"].iter().find_map(|key| report.get(*key));
-            let at = time.and_then(|time| serde_json::from_value(time.clone()).ok());
-            Ok(Line { bytes, at })
-        },
-    ))
+    Box::new(
+        lines
+            .filter(|line| !line.as_ref().is_ok_and(|l| l.trim_ascii().is_empty()))
+            .map(move |line| {
+                let bytes = line.map_err(|e| Failure::new(66, format!("{shown}: {e}")))?;
+                let report = serde_json::from_slice::<Value>(&bytes).unwrap_or(Value::Null);
+                let time = ["recorded_at", "timestamp"]
+                    .iter()
+                    .find_map(|key| report.get(*key));
+                let at = time.and_then(|time| serde_json::from_value(time.clone()).ok());
+                Ok(Line { bytes, at })
+            }),
+    )
 }
 
 fn csv_lines(shown: String, file: File) -> Result<Lines, Failure> {
@@ -151,38 +165,52 @@ fn csv_lines(shown: String, file: File) -> Result<Lines, Failure> {
         .trim(csv::Trim::All)
         .from_reader(BufReader::new(file));
     let bad = |e: csv::Error| Failure::new(65, format!("{shown}: {e}"));
-    let headers: Vec<String> = reader.headers().map_err(bad)?.iter().map(str::to_owned).collect();
+    let headers: Vec<String> = reader
+        .headers()
+        .map_err(bad)?
+        .iter()
+        .map(str::to_owned)
+        .collect();
     let column = |name: &str| headers.iter().position(|h| h.eq_ignore_ascii_case(name));
-    let time_column = column("timestamp").or_else(|| column("recorded_at")).or_else(|| column("time"));
+    let time_column = column("timestamp")
+        .or_else(|| column("recorded_at"))
+        .or_else(|| column("time"));
     let Some(time_column) = time_column else {
         let detail = "the header must name `timestamp`, and may name `agent_id` and `task_id`";
         return Err(Failure::new(65, format!("{shown}:1: {detail}")));
     };
     let (agent_column, task_column) = (column("agent_id"), column("task_id"));
-    Ok(Box::new(reader.into_records().enumerate().map(move |(row, record)| {
-        let record = record.map_err(|e| Failure::new(65, format!("{shown}: {e}")))?;
-        let stamp = record.get(time_column).unwrap_or("");
-        let line = row + 2;
-        let at = series_file::time(stamp)
-            .ok_or_else(|| Failure::new(65, format!("{shown}:{line}: `{stamp}` is no time")))?;
-        let text = |column: Option<usize>| column.and_then(|c| record.get(c));
-        let metrics: serde_json::Map<String, Value> = headers
-            .iter()
-            .enumerate()
-            .filter(|(c, _)| *c != time_column && Some(*c) != agent_column && Some(*c) != task_column)
-            .filter_map(|(c, name)| {
-                let number: f64 = record.get(c)?.parse().ok()?;
-                number.is_finite().then(|| (name.clone(), json!(number)))
+    Ok(Box::new(reader.into_records().enumerate().map(
+        move |(row, record)| {
+            let record = record.map_err(|e| Failure::new(65, format!("{shown}: {e}")))?;
+            let stamp = record.get(time_column).unwrap_or("");
+            let line = row + 2;
+            let at = series_file::time(stamp)
+                .ok_or_else(|| Failure::new(65, format!("{shown}:{line}: `{stamp}` is no time")))?;
+            let text = |column: Option<usize>| column.and_then(|c| record.get(c));
+            let metrics: serde_json::Map<String, Value> = headers
+                .iter()
+                .enumerate()
+                .filter(|(c, _)| {
+                    *c != time_column && Some(*c) != agent_column && Some(*c) != task_column
+                })
+                .filter_map(|(c, name)| {
+                    let number: f64 = record.get(c)?.parse().ok()?;
+                    number.is_finite().then(|| (name.clone(), json!(number)))
+                })
+                .collect();
+            let report = json!({
+                "agent_id": text(agent_column).unwrap_or("replay"),
+                "task_id": text(task_column).map_or_else(|| format!("row-{line}"), str::to_owned),
+                "timestamp": at,
+                "metrics": metrics,
+            });
+            Ok(Line {
+                bytes: report.to_string().into_bytes(),
+                at: Some(at),
             })
-            .collect();
-        let report = json!({
-            "agent_id": text(agent_column).unwrap_or("replay"),
-            "task_id": text(task_column).map_or_else(|| format!("row-{line}"), str::to_owned),
-            "timestamp": at,
-            "metrics": metrics,
-        });
-        Ok(Line { bytes: report.to_string().into_bytes(), at: Some(at) })
-    })))
+        },
+    )))
 }
 
 /// The oldest time among the first thousand reports: recordings are in order, more or less.
@@ -197,7 +225,10 @@ fn first_time(path: &Path) -> Result<Timestamp, Failure> {
         };
     }
     oldest.ok_or_else(|| {
-        Failure::new(65, format!("{}: no report with a time in it", path.display()))
+        Failure::new(
+            65,
+            format!("{}: no report with a time in it", path.display()),
+        )
     })
 }
 
@@ -250,7 +281,9 @@ async fn send(
         return Ok(());
     }
     for _ in 0..TRIES_MAX {
-        let request = client.post(target).header("content-type", "application/x-ndjson");
+        let request = client
+            .post(target)
+            .header("content-type", "application/x-ndjson");
         let response = request
             .body(batch.clone())
             .send()
@@ -261,12 +294,14 @@ async fn send(
             tokio::time::sleep(Duration::from_millis(500)).await;
             continue;
         }
-        let answer: Value = response
-            .json()
-            .await
-            .map_err(|e| Failure::new(69, format!("{target} answered {status} and no JSON: {e}")))?;
+        let answer: Value = response.json().await.map_err(|e| {
+            Failure::new(69, format!("{target} answered {status} and no JSON: {e}"))
+        })?;
         if !status.is_success() {
-            return Err(Failure::new(69, format!("{target} answered {status}: {}", answer["detail"])));
+            return Err(Failure::new(
+                69,
+                format!("{target} answered {status}: {}", answer["detail"]),
+            ));
         }
         sum.sent += *n_batch as u64;
         sum.accepted += answer["accepted"].as_u64().unwrap_or(0);
@@ -280,7 +315,10 @@ async fn send(
         *n_batch = 0;
         return Ok(());
     }
-    Err(Failure::new(69, format!("{target} stayed full for {TRIES_MAX} tries")))
+    Err(Failure::new(
+        69,
+        format!("{target} stayed full for {TRIES_MAX} tries"),
+    ))
 }
 
 async fn get(url: &str) -> Result<Value, Failure> {
@@ -312,12 +350,26 @@ fn text(sum: &Sum, status: &Value, patterns: &Value) -> String {
         sum.sent, sum.seconds, sum.accepted, sum.duplicates, sum.rejected
     );
     if let Some(rejection) = &sum.first_rejection {
-        out += &format!("first rejection: {}: {}\n", rejection["field"], rejection["detail"]);
+        out += &format!(
+            "first rejection: {}: {}\n",
+            rejection["field"], rejection["detail"]
+        );
     }
-    out += &format!("{} agents, {} series\n\n", status["agents"], status["series"]);
-    for event in patterns["patterns"].as_array().map_or(&[][..], Vec::as_slice) {
+    out += &format!(
+        "{} agents, {} series\n\n",
+        status["agents"], status["series"]
+    );
+    for event in patterns["patterns"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+    {
         let field = |key: &str| event[key].as_str().unwrap_or("").to_owned();
-        out += &format!("{}  {}  {}\n", field("detected_at"), field("agent_id"), field("explanation"));
+        out += &format!(
+            "{}  {}  {}\n",
+            field("detected_at"),
+            field("agent_id"),
+            field("explanation")
+        );
     }
     out
 }

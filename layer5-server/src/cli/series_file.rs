@@ -56,15 +56,25 @@ pub(super) fn read(path: &Path) -> Result<SeriesFile, Failure> {
         let stamp = record.get(time_column).unwrap_or("");
         let at = time(stamp).ok_or_else(|| {
             let forms = "RFC 3339, `2026-11-23 12:00:00`, `2026-11-23`, or seconds since the epoch";
-            Failure::new(65, format!("{shown}:{line}: `{stamp}` is no time; use {forms}"))
+            Failure::new(
+                65,
+                format!("{shown}:{line}: `{stamp}` is no time; use {forms}"),
+            )
         })?;
-        let value = record.get(value_column).and_then(|text| text.parse::<f64>().ok());
+        let value = record
+            .get(value_column)
+            .and_then(|text| text.parse::<f64>().ok());
         series.stamps.push(stamp.to_owned());
         series.at.push(at);
-        series.values.push(value.filter(|v| v.is_finite()).unwrap_or(f64::NAN));
+        series
+            .values
+            .push(value.filter(|v| v.is_finite()).unwrap_or(f64::NAN));
     }
     if series.at.is_empty() {
-        return Err(Failure::new(65, format!("{shown}: no rows behind the header")));
+        return Err(Failure::new(
+            65,
+            format!("{shown}: no rows behind the header"),
+        ));
     }
     Ok(series)
 }
@@ -76,7 +86,11 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
     }
     if let Ok(number) = text.parse::<f64>() {
         // Seconds stay below 10^11 until the year 5138; what is larger is milliseconds.
-        let seconds = if number.abs() >= 1e11 { number / 1e3 } else { number };
+        let seconds = if number.abs() >= 1e11 {
+            number / 1e3
+        } else {
+            number
+        };
         return Timestamp::from_seconds(seconds);
     }
     let full = match text.len() {
@@ -104,7 +118,10 @@ mod tests {
         ] {
             assert_eq!(time(text), Some(noon), "{text}");
         }
-        assert_eq!(time("2026-11-23").map(|t| t.millis()), Some(1_795_392_000_000));
+        assert_eq!(
+            time("2026-11-23").map(|t| t.millis()),
+            Some(1_795_392_000_000)
+        );
         assert_eq!(time("yesterday"), None);
         assert_eq!(time(""), None);
     }

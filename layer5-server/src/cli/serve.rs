@@ -49,8 +49,10 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
 
 async fn until_stopped(config: Config) -> Result<(), Failure> {
     let signals = |kind| signal(kind).map_err(|e| Failure::new(1, format!("no signals: {e}")));
-    let (mut terminate, mut interrupt) =
-        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signals(SignalKind::terminate())?,
+        signals(SignalKind::interrupt())?,
+    );
     let mut running = app::start(config).await.map_err(|error| {
         let code = match &error {
             StartError::Store(OpenError::InUse { .. }) => 75,
@@ -83,9 +85,15 @@ fn start_log(config: &LogConfig) -> Result<(), Failure> {
         .map_err(|e| Failure::new(78, format!("log.level = `{}`: {e}", config.level)))?;
     let colours = std::env::var_os("NO_COLOR").is_none()
         && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let base = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match config.format {
-        LogFormat::Json => base.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => base
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init(),
         LogFormat::Text => base.with_ansi(colours).try_init(),
     };
     if let Err(error) = started {

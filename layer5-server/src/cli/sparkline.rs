@@ -11,18 +11,26 @@ pub(super) fn sparkline(
 ) -> (String, String) {
     let n_blocks = values.len().min(width.max(1));
     let finite = values.iter().copied().filter(|v| v.is_finite());
-    let (low, high) =
-        finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+        (l.min(v), h.max(v))
+    });
     let (mut line, mut marks) = (String::new(), String::new());
     for block in 0..n_blocks {
         let range = block * values.len() / n_blocks..(block + 1) * values.len() / n_blocks;
-        let known: Vec<f64> =
-            values[range.clone()].iter().copied().filter(|v| v.is_finite()).collect();
+        let known: Vec<f64> = values[range.clone()]
+            .iter()
+            .copied()
+            .filter(|v| v.is_finite())
+            .collect();
         line.push(if known.is_empty() {
             ' '
         } else {
             let mean = known.iter().sum::<f64>() / known.len() as f64;
-            let share = if high > low { (mean - low) / (high - low) } else { 0.5 };
+            let share = if high > low {
+                (mean - low) / (high - low)
+            } else {
+                0.5
+            };
             BLOCKS[((share * 7.0).round() as usize).min(7)]
         });
         marks.push(range.clone().find_map(&mark).unwrap_or(' '));

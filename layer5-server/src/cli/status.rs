@@ -41,20 +41,28 @@ fn look(args: &StatusArgs) -> Result<(), Failure> {
 
 async fn fetch(args: &StatusArgs) -> Result<Value, Failure> {
     let url = format!("{}/api/v1/status", args.url.trim_end_matches('/'));
-    let mut request = reqwest::Client::new().get(&url).timeout(std::time::Duration::from_secs(10));
+    let mut request = reqwest::Client::new()
+        .get(&url)
+        .timeout(std::time::Duration::from_secs(10));
     if let Some(path) = &args.token_file {
         let token = std::fs::read_to_string(path)
             .map_err(|e| Failure::new(66, format!("cannot read {}: {e}", path.display())))?;
         request = request.bearer_auth(token.trim());
     }
     let unreachable = |e: reqwest::Error| {
-        Failure::new(69, format!("{url} does not answer: {e}; is `layer5 serve` running there?"))
+        Failure::new(
+            69,
+            format!("{url} does not answer: {e}; is `layer5 serve` running there?"),
+        )
     };
     let response = request.send().await.map_err(unreachable)?;
     if !response.status().is_success() {
         let status = response.status();
         let detail = response.text().await.unwrap_or_default();
-        return Err(Failure::new(69, format!("{url} answered {status}: {detail}")));
+        return Err(Failure::new(
+            69,
+            format!("{url} answered {status}: {detail}"),
+        ));
     }
     response.json().await.map_err(unreachable)
 }
@@ -71,7 +79,11 @@ fn rows(table: &mut Table, name: &str, value: &Value) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                let name = if name.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{name}.{key}")
+                };
                 rows(table, &name, value);
             }
         }

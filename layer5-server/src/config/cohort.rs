@@ -119,7 +119,11 @@ impl CohortConfig {
         ];
         for (field, value, low, high) in shares {
             if !(low..=high).contains(&value) {
-                return Err(ConfigError::invalid(&key(field), value, &format!("{low} to {high}")));
+                return Err(ConfigError::invalid(
+                    &key(field),
+                    value,
+                    &format!("{low} to {high}"),
+                ));
             }
         }
         let counts = [
@@ -129,13 +133,23 @@ impl CohortConfig {
         ];
         for (field, value, low, high) in counts {
             if !(low..=high).contains(&value) {
-                return Err(ConfigError::invalid(&key(field), value, &format!("{low} to {high}")));
+                return Err(ConfigError::invalid(
+                    &key(field),
+                    value,
+                    &format!("{low} to {high}"),
+                ));
             }
         }
         if self.name.is_empty() || self.name.len() > 100 {
-            return Err(ConfigError::invalid("cohort.name", &self.name, "1 to 100 bytes"));
+            return Err(ConfigError::invalid(
+                "cohort.name",
+                &self.name,
+                "1 to 100 bytes",
+            ));
         }
-        self.parameter.iter().try_for_each(|p| p.check(&key(&format!("parameter `{}`", p.name))))
+        self.parameter
+            .iter()
+            .try_for_each(|p| p.check(&key(&format!("parameter `{}`", p.name))))
     }
 
     /// Whether `agent` belongs to this cohort.
@@ -149,10 +163,18 @@ impl ParameterConfig {
     fn check(&self, key: &str) -> Result<(), ConfigError> {
         if !(self.low < self.high && self.low.is_finite() && self.high.is_finite()) {
             let bounds = format!("low = {}, high = {}", self.low, self.high);
-            return Err(ConfigError::invalid(key, bounds, "finite bounds with low < high"));
+            return Err(ConfigError::invalid(
+                key,
+                bounds,
+                "finite bounds with low < high",
+            ));
         }
         if self.log && self.low <= 0.0 {
-            return Err(ConfigError::invalid(key, self.low, "log = true needs low > 0"));
+            return Err(ConfigError::invalid(
+                key,
+                self.low,
+                "log = true needs low > 0",
+            ));
         }
         if !(self.low..=self.high).contains(&self.initial) {
             let legal = format!("initial within {} to {}", self.low, self.high);

@@ -47,7 +47,11 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn invalid(key: &str, value: impl Display, legal: &str) -> Self {
-        Self::Invalid { key: key.into(), value: value.to_string(), legal: legal.into() }
+        Self::Invalid {
+            key: key.into(),
+            value: value.to_string(),
+            legal: legal.into(),
+        }
     }
 }
 
@@ -63,8 +67,10 @@ pub fn load(
         None => ("defaults".to_owned(), String::new()),
         Some(path) => {
             let origin = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: origin.clone(), source })?;
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                path: origin.clone(),
+                source,
+            })?;
             (origin, text)
         }
     };
@@ -96,12 +102,16 @@ fn nearest_key(message: &str) -> String {
         return String::new();
     }
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let Some(unknown) = quoted.next() else { return String::new() };
+    let Some(unknown) = quoted.next() else {
+        return String::new();
+    };
     quoted
         .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
         .min()
         .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
-        .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
+        .map_or_else(String::new, |(_, known)| {
+            format!("; did you mean `{known}`?")
+        })
 }
 
 fn with_environment(
@@ -117,8 +127,9 @@ fn with_environment(
             "DEPLOYMENT_COLOR" => config.color = value,
             "RUST_LOG" => config.log.level = value,
             _ => {
-                if let Some((section, key)) =
-                    name.strip_prefix("LAYER5_").and_then(|rest| rest.split_once("__"))
+                if let Some((section, key)) = name
+                    .strip_prefix("LAYER5_")
+                    .and_then(|rest| rest.split_once("__"))
                 {
                     config = overridden(&config, &name, section, key, &value)?;
                 }
@@ -142,15 +153,25 @@ fn overridden(
         .ok()
         .and_then(|mut t| t.remove("v"))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let slot = table.entry(section).or_insert_with(|| toml::Table::new().into());
+    let slot = table
+        .entry(section)
+        .or_insert_with(|| toml::Table::new().into());
     if let Some(inner) = slot.as_table_mut() {
         inner.insert(key, parsed);
     }
     let text = toml::to_string(&table).expect("a table is text");
     parse(name, &text).map_err(|error| match error {
-        ConfigError::Parse { origin, message, hint, .. } => {
-            ConfigError::Parse { origin, line: 1, message, hint }
-        }
+        ConfigError::Parse {
+            origin,
+            message,
+            hint,
+            ..
+        } => ConfigError::Parse {
+            origin,
+            line: 1,
+            message,
+            hint,
+        },
         other => other,
     })
 }
@@ -161,7 +182,9 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, expected: &str) {
-        let error = parse("layer5.toml", text).and_then(|c| c.check()).expect_err(text);
+        let error = parse("layer5.toml", text)
+            .and_then(|c| c.check())
+            .expect_err(text);
         assert!(error.to_string().contains(expected), "{error}");
     }
 
@@ -174,8 +197,14 @@ mod tests {
 
     #[test]
     fn a_typo_is_answered_with_line_and_nearest_key() {
-        refused("\n[http]\nlisen = \"127.0.0.1:1\"\n", "layer5.toml:3: unknown field `lisen`");
-        refused("[http]\nlisen = \"127.0.0.1:1\"\n", "did you mean `listen`?");
+        refused(
+            "\n[http]\nlisen = \"127.0.0.1:1\"\n",
+            "layer5.toml:3: unknown field `lisen`",
+        );
+        refused(
+            "[http]\nlisen = \"127.0.0.1:1\"\n",
+            "did you mean `listen`?",
+        );
         refused("[htp]\n", "did you mean `http`?");
     }
 
@@ -190,12 +219,21 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let env = [("LAYER7_API_URL", "http://l7"), ("LAYER5_HTTP__LISTEN", "127.0.0.1:9"), ("HOME", "/")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let env = [
+            ("LAYER7_API_URL", "http://l7"),
+            ("LAYER5_HTTP__LISTEN", "127.0.0.1:9"),
+            ("HOME", "/"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()));
         let config = load(None, env).expect("legal");
         assert_eq!(config.layer7.url.as_deref(), Some("http://l7"));
         assert_eq!(config.http.listen.port(), 9);
         let typo = [("LAYER5_HTTP__LISEN".to_owned(), "127.0.0.1:9".to_owned())];
-        assert!(load(None, typo).expect_err("typo").to_string().contains("LAYER5_HTTP__LISEN"));
+        assert!(
+            load(None, typo)
+                .expect_err("typo")
+                .to_string()
+                .contains("LAYER5_HTTP__LISEN")
+        );
     }
 }

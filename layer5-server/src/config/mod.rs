@@ -78,7 +78,9 @@ pub struct MetricsConfig {
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 9090).into() }
+        Self {
+            listen: ([127, 0, 0, 1], 9090).into(),
+        }
     }
 }
 
@@ -106,7 +108,11 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { data_dir: "layer5-data".into(), raw_days: 7.0, snapshot_samples: 2_000_000 }
+        Self {
+            data_dir: "layer5-data".into(),
+            raw_days: 7.0,
+            snapshot_samples: 2_000_000,
+        }
     }
 }
 
@@ -201,7 +207,10 @@ pub struct NeighbourConfig {
 
 impl Default for NeighbourConfig {
     fn default() -> Self {
-        Self { url: None, timeout_seconds: 5.0 }
+        Self {
+            url: None,
+            timeout_seconds: 5.0,
+        }
     }
 }
 
@@ -217,7 +226,10 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Json }
+        Self {
+            level: "info".into(),
+            format: LogFormat::Json,
+        }
     }
 }
 
@@ -238,10 +250,16 @@ impl Config {
     /// [`ConfigError::Invalid`] naming the key, its value, the legal values and the way out.
     pub fn check(&self) -> Result<(), ConfigError> {
         let positive = [
-            ("http.request_timeout_seconds", self.http.request_timeout_seconds),
+            (
+                "http.request_timeout_seconds",
+                self.http.request_timeout_seconds,
+            ),
             ("limits.max_age_seconds", self.limits.max_age_seconds),
             ("limits.max_ahead_seconds", self.limits.max_ahead_seconds),
-            ("limits.dedup_window_seconds", self.limits.dedup_window_seconds),
+            (
+                "limits.dedup_window_seconds",
+                self.limits.dedup_window_seconds,
+            ),
             ("store.raw_days", self.store.raw_days),
             ("layer7.timeout_seconds", self.layer7.timeout_seconds),
             ("layer8.timeout_seconds", self.layer8.timeout_seconds),
@@ -252,29 +270,75 @@ impl Config {
             }
         }
         let counts = [
-            ("http.body_bytes_max", self.http.body_bytes_max, 1 << 10, 1 << 30),
-            ("http.decoded_bytes_max", self.http.decoded_bytes_max, 1 << 10, 4 << 30),
+            (
+                "http.body_bytes_max",
+                self.http.body_bytes_max,
+                1 << 10,
+                1 << 30,
+            ),
+            (
+                "http.decoded_bytes_max",
+                self.http.decoded_bytes_max,
+                1 << 10,
+                4 << 30,
+            ),
             ("http.requests_max", self.http.requests_max, 1, 1 << 20),
-            ("pipeline.intake_capacity", self.pipeline.intake_capacity, 1 << 10, 1 << 26),
-            ("pipeline.shard_capacity", self.pipeline.shard_capacity, 1 << 10, 1 << 26),
-            ("pipeline.group_samples_max", self.pipeline.group_samples_max, 1 << 10, 1 << 22),
+            (
+                "pipeline.intake_capacity",
+                self.pipeline.intake_capacity,
+                1 << 10,
+                1 << 26,
+            ),
+            (
+                "pipeline.shard_capacity",
+                self.pipeline.shard_capacity,
+                1 << 10,
+                1 << 26,
+            ),
+            (
+                "pipeline.group_samples_max",
+                self.pipeline.group_samples_max,
+                1 << 10,
+                1 << 22,
+            ),
             ("pipeline.shards", self.pipeline.n_shards(), 1, 256),
             ("limits.agents_max", self.limits.agents_max, 1, 10_000_000),
             ("limits.metrics_max", self.limits.metrics_max, 8, 1_000_000),
-            ("limits.metrics_per_agent_max", self.limits.metrics_per_agent_max, 1, 100_000),
+            (
+                "limits.metrics_per_agent_max",
+                self.limits.metrics_per_agent_max,
+                1,
+                100_000,
+            ),
             ("limits.series_max", self.limits.series_max, 1, 50_000_000),
-            ("limits.dedup_entries_max", self.limits.dedup_entries_max, 1 << 10, 1 << 30),
+            (
+                "limits.dedup_entries_max",
+                self.limits.dedup_entries_max,
+                1 << 10,
+                1 << 30,
+            ),
         ];
         for (key, value, low, high) in counts {
             if !(low..=high).contains(&value) {
-                return Err(ConfigError::invalid(key, value, &format!("{low} to {high}")));
+                return Err(ConfigError::invalid(
+                    key,
+                    value,
+                    &format!("{low} to {high}"),
+                ));
             }
         }
         if !(1..=60_000).contains(&self.pipeline.tick_millis) {
             let legal = "1 to 60000";
-            return Err(ConfigError::invalid("pipeline.tick_millis", self.pipeline.tick_millis, legal));
+            return Err(ConfigError::invalid(
+                "pipeline.tick_millis",
+                self.pipeline.tick_millis,
+                legal,
+            ));
         }
-        for (key, listen) in [("http.listen", self.http.listen), ("metrics.listen", self.metrics.listen)] {
+        for (key, listen) in [
+            ("http.listen", self.http.listen),
+            ("metrics.listen", self.metrics.listen),
+        ] {
             let guarded = self.auth.tokens_file.is_some() || self.auth.allow_anonymous;
             if !listen.ip().is_loopback() && !guarded {
                 let way_out = "a loopback address, or auth.tokens_file, or auth.allow_anonymous = true \

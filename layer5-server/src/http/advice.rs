@@ -41,7 +41,10 @@ pub(crate) async fn optimize(
     check_id("agent_id", &request.agent_id)?;
     if !ALGORITHMS.contains(&request.algorithm.as_str()) {
         let known = ALGORITHMS.join(", ");
-        let detail = format!("algorithm `{}` is not known, use one of {known}", request.algorithm);
+        let detail = format!(
+            "algorithm `{}` is not known, use one of {known}",
+            request.algorithm
+        );
         return Err(Problem::bad_request(detail));
     }
     check_numbers(&request.parameters)?;
@@ -61,12 +64,24 @@ pub(crate) async fn optimize(
             at: now,
         }))
         .await?;
-    let answer = answered.await.map_err(|_gone| Problem::unavailable("layer5 is stopping"))?;
+    let answer = answered
+        .await
+        .map_err(|_gone| Problem::unavailable("layer5 is stopping"))?;
     doors.meters.optimized(&request.algorithm, began.elapsed());
     let (expected_improvement, lower, upper) = answer.expected;
-    let spaces = answer.spaces.into_iter().map(|(name, (low, high, declared))| {
-        (name, SpaceUsed { low, high, declared })
-    });
+    let spaces = answer
+        .spaces
+        .into_iter()
+        .map(|(name, (low, high, declared))| {
+            (
+                name,
+                SpaceUsed {
+                    low,
+                    high,
+                    declared,
+                },
+            )
+        });
     Ok(Json(OptimizeAnswer {
         agent_id: request.agent_id,
         optimization_id: id,
@@ -105,7 +120,12 @@ pub(crate) async fn next_feedback(State(doors): State<Doors>) -> Result<Response
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let optimization_id = recommendation.optimization_id;
-    doors.tell(Control::HandedOut { optimization_id, at: clock::now() }).await?;
+    doors
+        .tell(Control::HandedOut {
+            optimization_id,
+            at: clock::now(),
+        })
+        .await?;
     let score = doors.score().await;
     let accuracy = score.and_then(|score| score.accuracy);
     let body = NextFeedback {
@@ -115,7 +135,10 @@ pub(crate) async fn next_feedback(State(doors): State<Doors>) -> Result<Response
         confidence: recommendation.confidence,
         parameters: recommendation.parameters,
         timestamp: recommendation.timestamp,
-        validation_results: ValidationResults { accuracy, ..ValidationResults::default() },
+        validation_results: ValidationResults {
+            accuracy,
+            ..ValidationResults::default()
+        },
     };
     Ok(Json(body).into_response())
 }
@@ -150,8 +173,9 @@ pub(crate) async fn post_resources(
 ) -> Result<Response, Problem> {
     check_id("source_layer", &request.source_layer)?;
     let numbers = request.available_resources.into_iter();
-    let available_resources: Parameters =
-        numbers.filter_map(|(name, value)| Some((name, value.as_f64()?))).collect();
+    let available_resources: Parameters = numbers
+        .filter_map(|(name, value)| Some((name, value.as_f64()?)))
+        .collect();
     doors
         .tell(Control::Resources(ResourceNotice {
             available_resources,
@@ -170,7 +194,10 @@ fn check_id(field: &str, id: &str) -> Result<(), Problem> {
     if (1..=128).contains(&id.len()) && !id.chars().any(char::is_control) {
         return Ok(());
     }
-    let detail = format!("{field} has {} bytes; 1 to 128 without control characters", id.len());
+    let detail = format!(
+        "{field} has {} bytes; 1 to 128 without control characters",
+        id.len()
+    );
     Err(Problem::bad_request(detail))
 }
 
@@ -178,7 +205,9 @@ fn check_number(field: &str, value: f64) -> Result<(), Problem> {
     if value.is_finite() && value.abs() <= 1e300 {
         return Ok(());
     }
-    Err(Problem::bad_request(format!("{field} = {value} is not accepted, it must be finite")))
+    Err(Problem::bad_request(format!(
+        "{field} = {value} is not accepted, it must be finite"
+    )))
 }
 
 fn check_numbers(parameters: &Parameters) -> Result<(), Problem> {
@@ -188,7 +217,9 @@ fn check_numbers(parameters: &Parameters) -> Result<(), Problem> {
     }
     for (name, &value) in parameters {
         if name.is_empty() || name.len() > 100 {
-            return Err(Problem::bad_request("a parameter's name has 1 to 100 bytes"));
+            return Err(Problem::bad_request(
+                "a parameter's name has 1 to 100 bytes",
+            ));
         }
         check_number(name, value)?;
     }

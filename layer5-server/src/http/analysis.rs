@@ -43,13 +43,17 @@ fn answer(points: &[(Timestamp, f64)]) -> AnalyzeAnswer {
         Some(slope) if slope < 0.0 => "down",
         _ => "none",
     };
-    let patterns = analysis.findings.iter().zip(1..).map(|(finding, id)| PatternEvent {
-        id,
-        agent_id: String::new(),
-        metric: "value".into(),
-        explanation: finding.explain("value", ""),
-        finding: *finding,
-    });
+    let patterns = analysis
+        .findings
+        .iter()
+        .zip(1..)
+        .map(|(finding, id)| PatternEvent {
+            id,
+            agent_id: String::new(),
+            metric: "value".into(),
+            explanation: finding.explain("value", ""),
+            finding: *finding,
+        });
     AnalyzeAnswer {
         patterns: patterns.collect(),
         summary: AnalyzeSummary {

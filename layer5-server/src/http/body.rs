@@ -14,7 +14,9 @@ pub(crate) fn decoded<'a>(
     body: &'a [u8],
     decoded_bytes_max: usize,
 ) -> Result<Cow<'a, [u8]>, Problem> {
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim());
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .map(|v| v.to_str().unwrap_or("?").trim());
     match encoding {
         None | Some("" | "identity") => Ok(Cow::Borrowed(body)),
         Some("gzip" | "x-gzip") => {
@@ -27,7 +29,11 @@ pub(crate) fn decoded<'a>(
         }
         Some(other) => {
             let detail = format!("Content-Encoding `{other}` is not known, use gzip or zstd");
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown encoding", detail))
+            Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unknown encoding",
+                detail,
+            ))
         }
     }
 }
@@ -57,18 +63,26 @@ mod tests {
     }
 
     fn headers(encoding: &'static str) -> HeaderMap {
-        [(header::CONTENT_ENCODING, encoding.parse().expect("ascii"))].into_iter().collect()
+        [(header::CONTENT_ENCODING, encoding.parse().expect("ascii"))]
+            .into_iter()
+            .collect()
     }
 
     #[test]
     fn gzip_and_zstd_are_undone() {
         let text = b"{\"a\":1}".repeat(100);
-        assert_eq!(*decoded(&headers("gzip"), &gzip(&text), 1000).expect("fits"), text[..]);
+        assert_eq!(
+            *decoded(&headers("gzip"), &gzip(&text), 1000).expect("fits"),
+            text[..]
+        );
         let zstd = ruzstd::encoding::compress_to_vec(
             &text[..],
             ruzstd::encoding::CompressionLevel::Fastest,
         );
-        assert_eq!(*decoded(&headers("zstd"), &zstd, 1000).expect("fits"), text[..]);
+        assert_eq!(
+            *decoded(&headers("zstd"), &zstd, 1000).expect("fits"),
+            text[..]
+        );
     }
 
     #[test]

@@ -21,9 +21,9 @@ use crate::{
     clock,
     config::Config,
     counters::Counters,
+    deliveries::Deliveries,
     intake::{Intake, SharedNames},
     metrics::{Gauges, Meters},
-    deliveries::Deliveries,
     pipeline::{Inbox, ShardQuery, TunerFeed},
     refinery::{
         ask::AskAnswer,
@@ -126,16 +126,21 @@ impl Doors {
     }
 
     pub(super) fn has_cohort_for(&self, agent: &str) -> bool {
-        self.config.cohort.iter().any(|cohort| cohort.matches(agent) && !cohort.parameter.is_empty())
+        self.config
+            .cohort
+            .iter()
+            .any(|cohort| cohort.matches(agent) && !cohort.parameter.is_empty())
     }
 
     /// Makes a happening durable.
     pub(super) async fn tell(&self, control: Control) -> Result<(), Problem> {
         let (answer, durable) = oneshot::channel();
-        self.inbox.try_send(Inbox::Control(control, answer)).map_err(|error| match error {
-            TrySendError::Full(_) => Problem::full(),
-            TrySendError::Disconnected(_) => Problem::unavailable("layer5 is stopping"),
-        })?;
+        self.inbox
+            .try_send(Inbox::Control(control, answer))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => Problem::full(),
+                TrySendError::Disconnected(_) => Problem::unavailable("layer5 is stopping"),
+            })?;
         durable.await.map_err(|_gone| {
             Problem::unavailable("the store failed before this was durable, send it again")
         })
@@ -177,7 +182,11 @@ impl Doors {
             .pending(0, 64)
             .map_err(|error| Problem::unavailable(format!("the outbox can't be read: {error}")))?;
         let mut handing_out = self.handing_out.lock().expect("no holder panics");
-        handing_out.retain(|id| pending.iter().any(|p| p.stored.recommendation.optimization_id == *id));
+        handing_out.retain(|id| {
+            pending
+                .iter()
+                .any(|p| p.stored.recommendation.optimization_id == *id)
+        });
         let next = pending
             .into_iter()
             .map(|row| row.stored.recommendation)
@@ -194,10 +203,16 @@ impl Doors {
         let (len, capacity, high) = self.intake.fill();
         let mut rings = vec![("intake".to_owned(), len, capacity, high)];
         for (idx, (_, gauge)) in self.shards.iter().enumerate() {
-            rings.push((idx.to_string(), gauge.len(), gauge.capacity(), gauge.high_watermark()));
+            rings.push((
+                idx.to_string(),
+                gauge.len(),
+                gauge.capacity(),
+                gauge.high_watermark(),
+            ));
         }
         let newest = self.counters.newest_recorded_at.load(Ordering::Relaxed);
-        let lag = (newest != 0).then(|| clock::now().seconds_since(layer5_core::Timestamp::from_nanos(newest)));
+        let lag = (newest != 0)
+            .then(|| clock::now().seconds_since(layer5_core::Timestamp::from_nanos(newest)));
         Gauges {
             rings,
             agents,

@@ -24,7 +24,11 @@ struct PartState {
 impl PartState {
     fn of(reasons: Vec<String>, facts: Value) -> Self {
         let status = if reasons.is_empty() { "ok" } else { "degraded" };
-        Self { status, reasons, facts }
+        Self {
+            status,
+            reasons,
+            facts,
+        }
     }
 }
 
@@ -42,8 +46,16 @@ pub(crate) async fn live(State(doors): State<Doors>) -> Response {
 /// `GET /ready`.
 pub(crate) async fn ready(State(doors): State<Doors>) -> Response {
     let reasons = doors.unready_reasons();
-    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
+    )
+        .into_response()
 }
 
 /// `GET /health/kpi`.
@@ -78,9 +90,14 @@ pub(crate) async fn models(State(doors): State<Doors>) -> Response {
     };
     let mut reasons = Vec::new();
     if doors.config.cohort.is_empty() {
-        reasons.push("no [[cohort]] is configured: patterns are found, nothing is recommended".to_owned());
+        reasons.push(
+            "no [[cohort]] is configured: patterns are found, nothing is recommended".to_owned(),
+        );
     } else if score.accuracy.is_none() {
-        reasons.push(format!("{} of 20 outcomes that accuracy needs", score.evaluated.min(20)));
+        reasons.push(format!(
+            "{} of 20 outcomes that accuracy needs",
+            score.evaluated.min(20)
+        ));
     }
     Json(PartState::of(reasons, json!({ "score": score }))).into_response()
 }

@@ -29,8 +29,8 @@ use axum::{
 pub use doors::{Doors, DoorsSetup};
 use problem::Problem;
 use roles::Role;
-pub use roles::TokensError;
 pub(crate) use roles::Tokens;
+pub use roles::TokensError;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -95,10 +95,12 @@ pub(crate) fn router(doors: Doors) -> Router {
         .layer(middleware::from_fn(move |request, next| {
             bounded(Arc::clone(&room), patience, body_bytes_max, request, next)
         }))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Problem::new(status, "a bug in layer5", "the log has the details").into_response()
-        }))
+        .layer(CatchPanicLayer::custom(
+            |_: Box<dyn std::any::Any + Send>| {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Problem::new(status, "a bug in layer5", "the log has the details").into_response()
+            },
+        ))
         .with_state(doors)
 }
 
@@ -118,12 +120,21 @@ async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> Resp
 /// The role of a call; one that no route knows needs none, it is answered 404 or 405.
 fn role_of(method: &Method, path: &str) -> Role {
     let fits = |route: &&Route| match route.path.strip_suffix("{id}") {
-        Some(prefix) => path.strip_prefix(prefix).is_some_and(|id| !id.is_empty() && !id.contains('/')),
+        Some(prefix) => path
+            .strip_prefix(prefix)
+            .is_some_and(|id| !id.is_empty() && !id.contains('/')),
         None => route.path == path,
     };
     // HEAD is answered by the GET routes.
-    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    let route = ROUTES.iter().filter(fits).find(|route| route.method.eq_ignore_ascii_case(method));
+    let method = if method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
+    let route = ROUTES
+        .iter()
+        .filter(fits)
+        .find(|route| route.method.eq_ignore_ascii_case(method));
     route.map_or(Role::Anyone, |route| route.role)
 }
 
@@ -136,7 +147,8 @@ async fn bounded(
     next: Next,
 ) -> Response {
     let Ok(_place) = room.try_acquire() else {
-        return Problem::unavailable("too many requests are under way (http.requests_max)").into_response();
+        return Problem::unavailable("too many requests are under way (http.requests_max)")
+            .into_response();
     };
     let announced = request
         .headers()
@@ -151,7 +163,8 @@ async fn bounded(
         }
         Ok(response) => response,
         Err(_elapsed) => {
-            Problem::unavailable("the request took longer than http.request_timeout_seconds").into_response()
+            Problem::unavailable("the request took longer than http.request_timeout_seconds")
+                .into_response()
         }
     }
 }
@@ -170,7 +183,11 @@ async fn no_such_path(request: Request) -> Problem {
 }
 
 async fn no_such_method(request: Request) -> Problem {
-    let detail = format!("{} is not answered at {}, see /docs", request.method(), request.uri().path());
+    let detail = format!(
+        "{} is not answered at {}, see /docs",
+        request.method(),
+        request.uri().path()
+    );
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", detail)
 }
 
@@ -178,12 +195,17 @@ async fn no_such_method(request: Request) -> Problem {
 pub(crate) fn metrics_router(doors: Doors) -> Router {
     Router::new()
         .route("/metrics", get(metrics_page))
-        .fallback(|| async { Problem::not_found("only /metrics is here, the API is on http.listen") })
+        .fallback(|| async {
+            Problem::not_found("only /metrics is here, the API is on http.listen")
+        })
         .with_state(doors)
 }
 
 async fn metrics_page(State(doors): State<Doors>) -> Response {
-    let content_type = [(axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    let content_type = [(
+        axum::http::header::CONTENT_TYPE,
+        "text/plain; version=0.0.4",
+    )];
     (content_type, doors.meters.render()).into_response()
 }
 

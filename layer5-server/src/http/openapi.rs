@@ -1,7 +1,11 @@
 //! The API described by itself: OpenAPI 3.1 made of the route table, and a page of it that needs no network.
 //! Invariants: every route of the table is in the document, because it is made of the table.
 
-use axum::{Json, http::header, response::{IntoResponse, Response}};
+use axum::{
+    Json,
+    http::header,
+    response::{IntoResponse, Response},
+};
 use serde_json::{Map, Value, json};
 use utoipa::{
     PartialSchema,
@@ -17,7 +21,11 @@ pub(crate) async fn document() -> Json<Value> {
 
 /// `GET /docs`.
 pub(crate) async fn page() -> Response {
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("openapi.html")).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
+        include_str!("openapi.html"),
+    )
+        .into_response()
 }
 
 fn openapi() -> Value {
@@ -123,7 +131,10 @@ mod tests {
         let text = document.to_string();
         for (at, _) in text.match_indices("#/components/schemas/") {
             let name = text[at + 21..].split('"').next().expect("a string ends");
-            assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
+            assert!(
+                document["components"]["schemas"].get(name).is_some(),
+                "{name}"
+            );
         }
         assert_eq!(document["openapi"], "3.1.0");
     }

@@ -28,11 +28,20 @@ struct Body<'a> {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), retry_after_seconds: None }
+        Self {
+            status,
+            title,
+            detail: detail.into(),
+            retry_after_seconds: None,
+        }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "the request could not be read", detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "the request could not be read",
+            detail,
+        )
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {

@@ -12,7 +12,11 @@ use axum::{
 use layer5_ingest::BodyFormat;
 use serde::Deserialize;
 
-use super::{Doors, body, problem::Problem, wire::{RejectedReport, ReportsAnswer}};
+use super::{
+    Doors, body,
+    problem::Problem,
+    wire::{RejectedReport, ReportsAnswer},
+};
 use crate::{
     clock,
     intake::{Ack, Committed, TakeError},
@@ -43,20 +47,29 @@ pub(crate) async fn post_reports(
     }
     let bytes = body::decoded(&headers, &sent, doors.config.http.decoded_bytes_max)?;
     let format = format_of(&headers);
-    let taken = doors.intake.take(&bytes, format, "http", ack, clock::now()).map_err(refused)?;
+    let taken = doors
+        .intake
+        .take(&bytes, format, "http", ack, clock::now())
+        .map_err(refused)?;
     let n_valid = (taken.n_reports - taken.rejected.len()) as u64;
     let committed = match taken.durable {
-        None => Committed { accepted: n_valid, duplicates: 0 },
+        None => Committed {
+            accepted: n_valid,
+            duplicates: 0,
+        },
         Some(durable) => durable.await.map_err(|_gone| {
             Problem::unavailable("the store failed before this request was durable, send it again")
         })?,
     };
-    let rejected = taken.rejected.into_iter().map(|(index, rejection)| RejectedReport {
-        index,
-        reason: rejection.reason.as_str(),
-        field: rejection.field,
-        detail: rejection.detail,
-    });
+    let rejected = taken
+        .rejected
+        .into_iter()
+        .map(|(index, rejection)| RejectedReport {
+            index,
+            reason: rejection.reason.as_str(),
+            field: rejection.field,
+            detail: rejection.detail,
+        });
     Ok(Json(ReportsAnswer {
         accepted: committed.accepted,
         duplicates: committed.duplicates,
@@ -65,7 +78,10 @@ pub(crate) async fn post_reports(
 }
 
 fn format_of(headers: &HeaderMap) -> BodyFormat {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("");
     match content_type.split(';').next().unwrap_or("").trim() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => BodyFormat::Ndjson,
         "application/vnd.layer5.bincode" => BodyFormat::Bincode,

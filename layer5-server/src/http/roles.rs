@@ -50,7 +50,9 @@ pub enum TokensError {
         source: std::io::Error,
     },
     /// A line is not `role token`.
-    #[error("{path}:{line}: expected `role token` with role reader, sender or operator and a token of 16 bytes or more")]
+    #[error(
+        "{path}:{line}: expected `role token` with role reader, sender or operator and a token of 16 bytes or more"
+    )]
     Line {
         /// Which file.
         path: String,
@@ -63,8 +65,10 @@ impl Tokens {
     /// Reads a file with one `role token` a line; blank lines and lines that begin with `#` are skipped.
     pub(crate) fn read(path: &Path) -> Result<Self, TokensError> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TokensError::Read { path: shown.clone(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| TokensError::Read {
+            path: shown.clone(),
+            source,
+        })?;
         Self::parse(&shown, &text)
     }
 
@@ -85,7 +89,12 @@ impl Tokens {
                 Some((token, role)) if token.trim().len() >= 16 => {
                     accepted.push((Token(token.trim().as_bytes().to_vec()), role));
                 }
-                _ => return Err(TokensError::Line { path: path.into(), line: i + 1 }),
+                _ => {
+                    return Err(TokensError::Line {
+                        path: path.into(),
+                        line: i + 1,
+                    });
+                }
             }
         }
         Ok(Self { accepted })
@@ -100,7 +109,11 @@ impl Tokens {
             .get(header::AUTHORIZATION)
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         let role = given.and_then(|given| {
-            self.accepted.iter().filter(|(t, _)| same(&t.0, given)).map(|(_, role)| *role).max()
+            self.accepted
+                .iter()
+                .filter(|(t, _)| same(&t.0, given))
+                .map(|(_, role)| *role)
+                .max()
         });
         match role {
             Some(role) if role >= needed => Ok(()),
@@ -109,8 +122,13 @@ impl Tokens {
                 Err(Problem::new(StatusCode::FORBIDDEN, "not allowed", detail))
             }
             None => {
-                let detail = "send `Authorization: Bearer <token>` with a token of auth.tokens_file";
-                Err(Problem::new(StatusCode::UNAUTHORIZED, "who are you", detail))
+                let detail =
+                    "send `Authorization: Bearer <token>` with a token of auth.tokens_file";
+                Err(Problem::new(
+                    StatusCode::UNAUTHORIZED,
+                    "who are you",
+                    detail,
+                ))
             }
         }
     }
@@ -132,17 +150,26 @@ mod tests {
 
     #[test]
     fn a_role_opens_its_own_doors_and_the_lower_ones() {
-        let tokens =
-            Tokens::parse("t", "# two\nreader rrrrrrrrrrrrrrrr\noperator oooooooooooooooo\n")
-                .expect("well formed");
-        let status = |headers: &HeaderMap, role| tokens.admit(headers, role).err().map(|p| p.status);
+        let tokens = Tokens::parse(
+            "t",
+            "# two\nreader rrrrrrrrrrrrrrrr\noperator oooooooooooooooo\n",
+        )
+        .expect("well formed");
+        let status =
+            |headers: &HeaderMap, role| tokens.admit(headers, role).err().map(|p| p.status);
         let reader = bearer("rrrrrrrrrrrrrrrr");
         assert_eq!(status(&reader, Role::Reader), None);
         assert_eq!(status(&reader, Role::Sender), Some(StatusCode::FORBIDDEN));
         assert_eq!(status(&bearer("oooooooooooooooo"), Role::Sender), None);
-        assert_eq!(status(&bearer("x"), Role::Reader), Some(StatusCode::UNAUTHORIZED));
+        assert_eq!(
+            status(&bearer("x"), Role::Reader),
+            Some(StatusCode::UNAUTHORIZED)
+        );
         assert_eq!(status(&HeaderMap::new(), Role::Anyone), None);
-        assert_eq!(Tokens::default().admit(&HeaderMap::new(), Role::Operator), Ok(()));
+        assert_eq!(
+            Tokens::default().admit(&HeaderMap::new(), Role::Operator),
+            Ok(())
+        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
         .collect();
     let issued: u64 = score.issued.values().sum();
     let (pending, oldest) = gauges.outbox;
-    let delivered = doors.store.outbox_depth().map_or(0, |(depth, issued)| issued - depth.min(issued));
+    let delivered = doors
+        .store
+        .outbox_depth()
+        .map_or(0, |(depth, issued)| issued - depth.min(issued));
     let ack = doors.meters.ack_percentiles();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -90,7 +93,11 @@ pub(crate) async fn patterns(
         None => None,
         Some(name) => Some(kind_of(name)?),
     };
-    let limit = Paging { after: None, limit: filter.limit }.rows();
+    let limit = Paging {
+        after: None,
+        limit: filter.limit,
+    }
+    .rows();
     let query = PatternQuery {
         after: filter.after,
         limit,
@@ -103,15 +110,23 @@ pub(crate) async fn patterns(
         .store
         .patterns(&query)
         .map_err(|error| Problem::unavailable(format!("patterns can't be read: {error}")))?;
-    let next = (found.len() == limit).then(|| found.last().map(|event| event.id)).flatten();
+    let next = (found.len() == limit)
+        .then(|| found.last().map(|event| event.id))
+        .flatten();
     Ok(Json(json!({ "patterns": found, "next_after": next })))
 }
 
 fn kind_of(name: &str) -> Result<PatternKind, Problem> {
-    PatternKind::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
-        let known: Vec<_> = PatternKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        Problem::bad_request(format!("kind `{name}` is not known, use one of {}", known.join(", ")))
-    })
+    PatternKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == name)
+        .ok_or_else(|| {
+            let known: Vec<_> = PatternKind::ALL.iter().map(|kind| kind.as_str()).collect();
+            Problem::bad_request(format!(
+                "kind `{name}` is not known, use one of {}",
+                known.join(", ")
+            ))
+        })
 }
 
 fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
@@ -119,7 +134,9 @@ fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let parsed = Timestamp::parse_rfc3339(text)
         .or_else(|| text.parse().ok().and_then(Timestamp::from_seconds));
     parsed.map(Some).ok_or_else(|| {
-        Problem::bad_request(format!("{field} = `{text}` is neither RFC 3339 nor seconds since the epoch"))
+        Problem::bad_request(format!(
+            "{field} = `{text}` is neither RFC 3339 nor seconds since the epoch"
+        ))
     })
 }
 
@@ -133,7 +150,9 @@ pub(crate) async fn recommendations(
         .store
         .recommendations(paging.after.unwrap_or(0), limit)
         .map_err(|error| Problem::unavailable(format!("recommendations can't be read: {error}")))?;
-    let next = (rows.len() == limit).then(|| rows.last().map(|row| row.number)).flatten();
+    let next = (rows.len() == limit)
+        .then(|| rows.last().map(|row| row.number))
+        .flatten();
     let list: Vec<Value> = rows
         .into_iter()
         .map(|row| {
@@ -141,7 +160,9 @@ pub(crate) async fn recommendations(
             let mut value = serde_json::to_value(recommendation).expect("plain data is JSON");
             value["number"] = row.number.into();
             value["state"] = serde_json::to_value(row.state).expect("a word is JSON");
-            let observed = row.evaluation.map(|evaluation| evaluation.observed_improvement);
+            let observed = row
+                .evaluation
+                .map(|evaluation| evaluation.observed_improvement);
             value["observed_improvement"] = observed.into();
             value["proposed_by"] = row.stored.proposed_by.into();
             value["study"] = row.stored.study.into();
@@ -152,7 +173,10 @@ pub(crate) async fn recommendations(
 }
 
 /// `GET /api/v1/agents`; `after` is the number of the last agent of the page before.
-pub(crate) async fn agents(State(doors): State<Doors>, Query(paging): Query<Paging>) -> Json<Value> {
+pub(crate) async fn agents(
+    State(doors): State<Doors>,
+    Query(paging): Query<Paging>,
+) -> Json<Value> {
     let names = doors.names.read().expect("no writer panics with the lock");
     let from = paging.after.map_or(0, |after| after as usize + 1);
     let limit = paging.rows();
@@ -179,7 +203,9 @@ pub(crate) async fn agent(
 ) -> Result<Json<Value>, Problem> {
     let stranger = || {
         let shown: String = name.chars().take(128).collect();
-        Problem::not_found(format!("agent `{shown}` has not reported, see /api/v1/agents"))
+        Problem::not_found(format!(
+            "agent `{shown}` has not reported, see /api/v1/agents"
+        ))
     };
     let (agent, host) = {
         let names = doors.names.read().expect("no writer panics with the lock");
@@ -207,11 +233,16 @@ pub(crate) async fn agent(
             })
         })
         .collect();
-    Ok(Json(json!({ "agent_id": name, "host": host, "series": series })))
+    Ok(Json(
+        json!({ "agent_id": name, "host": host, "series": series }),
+    ))
 }
 
 /// `GET /api/v1/series`; `after` is the number of the last series of the page before.
-pub(crate) async fn series(State(doors): State<Doors>, Query(paging): Query<Paging>) -> Json<Value> {
+pub(crate) async fn series(
+    State(doors): State<Doors>,
+    Query(paging): Query<Paging>,
+) -> Json<Value> {
     let names = doors.names.read().expect("no writer panics with the lock");
     let from = paging.after.map_or(0, |after| after as usize + 1);
     let limit = paging.rows();
@@ -244,7 +275,12 @@ pub(crate) async fn experiments(State(doors): State<Doors>) -> Result<Json<Value
     let studies = studies.ok_or_else(|| Problem::unavailable("the tuner does not answer"))?;
     let experiments: Vec<Value> = studies
         .iter()
-        .filter_map(|study| study.experiment.as_ref().map(|e| json!({ "study": study.name, "experiment": e })))
+        .filter_map(|study| {
+            study
+                .experiment
+                .as_ref()
+                .map(|e| json!({ "study": study.name, "experiment": e }))
+        })
         .collect();
     Ok(Json(json!({ "experiments": experiments })))
 }

@@ -52,7 +52,10 @@ impl Waiting {
     #[must_use]
     pub fn enter(&self) -> (u32, oneshot::Receiver<Committed>) {
         let (answer, durable) = oneshot::channel();
-        let waiting = Slot::Waiting(Sender { answer, since: Instant::now() });
+        let waiting = Slot::Waiting(Sender {
+            answer,
+            since: Instant::now(),
+        });
         let mut slots = self.slots.lock().expect("no holder panics");
         let slot = match slots.free.pop() {
             Some(slot) => {
@@ -120,7 +123,10 @@ mod tests {
         let (a, mut first) = waiting.enter();
         let (b, _second) = waiting.enter();
         assert_ne!(a, b);
-        let committed = Committed { accepted: 3, duplicates: 1 };
+        let committed = Committed {
+            accepted: 3,
+            duplicates: 1,
+        };
         assert!(waiting.answer(a, committed).is_some());
         assert!(waiting.answer(a, committed).is_none());
         assert_eq!(first.try_recv(), Ok(committed));
@@ -134,7 +140,11 @@ mod tests {
         let (slot, mut durable) = waiting.enter();
         waiting.abandon();
         assert!(durable.try_recv().is_err());
-        assert_ne!(waiting.enter().0, slot, "its samples are still on their way");
+        assert_ne!(
+            waiting.enter().0,
+            slot,
+            "its samples are still on their way"
+        );
         assert!(waiting.answer(slot, Committed::default()).is_none());
         assert_eq!(waiting.enter().0, slot);
     }

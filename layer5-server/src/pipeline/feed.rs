@@ -8,7 +8,11 @@ use layer5_ingest::Arrival;
 use tokio::sync::oneshot;
 
 use crate::{
-    refinery::{Decision, Found, Reading, shard::SeriesView, tuner::{Score, StudyView}},
+    refinery::{
+        Decision, Found, Reading,
+        shard::SeriesView,
+        tuner::{Score, StudyView},
+    },
     store::Control,
 };
 

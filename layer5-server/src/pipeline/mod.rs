@@ -11,8 +11,8 @@ mod feed;
 mod shards;
 mod tuner;
 
-pub(crate) use committer::{BOOKMARK_FORMAT, Bookmark, Committer, Pace, State};
 pub use committer::StopReason;
+pub(crate) use committer::{BOOKMARK_FORMAT, Bookmark, Committer, Pace, State};
 pub(crate) use effects::Pending;
 pub use feed::{Inbox, Part, ShardFeed, ShardQuery, TunerFeed};
 pub(crate) use shards::{SHARD_FORMAT, ShardLinks, ShardSetup, spawn_shards};

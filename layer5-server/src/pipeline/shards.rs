@@ -17,7 +17,10 @@ use crate::{
 };
 
 /// How shards are written into a snapshot.
-pub(crate) const SHARD_FORMAT: Format = Format { kind: 20, version: 1 };
+pub(crate) const SHARD_FORMAT: Format = Format {
+    kind: 20,
+    version: 1,
+};
 
 /// The longest time in which a shard looks at its questions.
 const QUESTION_PATIENCE: Duration = Duration::from_millis(10);
@@ -73,8 +76,21 @@ pub(crate) fn spawn_shards(
         let setup = setup.clone();
         let thread = std::thread::Builder::new()
             .name(format!("shard-{idx}"))
-            .spawn(move || ShardThread { idx, shard, setup, asked }.run(consumer))?;
-        Ok(ShardLinks { ring, questions, gauge, thread })
+            .spawn(move || {
+                ShardThread {
+                    idx,
+                    shard,
+                    setup,
+                    asked,
+                }
+                .run(consumer)
+            })?;
+        Ok(ShardLinks {
+            ring,
+            questions,
+            gauge,
+            thread,
+        })
     };
     saved.into_iter().enumerate().map(spawn).collect()
 }
@@ -141,7 +157,10 @@ impl ShardThread {
     fn snapshot(&self, seq: u64) {
         let bytes = codec::encode(SHARD_FORMAT, &self.shard.save());
         let name = format!("shard-{}", self.idx);
-        let _gone = self.setup.inbox.send(Inbox::Part(Part { seq, name, bytes }));
+        let _gone = self
+            .setup
+            .inbox
+            .send(Inbox::Part(Part { seq, name, bytes }));
     }
 
     fn answer_questions(&self) {

@@ -18,8 +18,9 @@ use crate::{
 };
 
 /// The algorithms that `/optimize` knows.
-pub const ALGORITHMS: [&str; 7] =
-    ["auto", "bandit", "bayesian", "gradient", "cmaes", "tpe", "random"];
+pub const ALGORITHMS: [&str; 7] = [
+    "auto", "bandit", "bayesian", "gradient", "cmaes", "tpe", "random",
+];
 
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +51,11 @@ pub(super) struct OpenAsk {
 
 /// A conservative space round a value that nobody declared: half to double, or -1 to 1 round zero.
 pub(super) fn conservative(name: &str, given: f64) -> ParameterConfig {
-    let (a, b) = if given == 0.0 { (-1.0, 1.0) } else { (given * 0.5, given * 2.0) };
+    let (a, b) = if given == 0.0 {
+        (-1.0, 1.0)
+    } else {
+        (given * 0.5, given * 2.0)
+    };
     ParameterConfig {
         name: name.into(),
         kind: ParameterType::Float,
@@ -63,7 +68,10 @@ pub(super) fn conservative(name: &str, given: f64) -> ParameterConfig {
 
 /// The configuration of a study for parameters that no cohort declares.
 pub(super) fn ad_hoc(name: String, given: &Parameters) -> CohortConfig {
-    let parameter = given.iter().map(|(name, &value)| conservative(name, value)).collect();
+    let parameter = given
+        .iter()
+        .map(|(name, &value)| conservative(name, value))
+        .collect();
     CohortConfig {
         name,
         agents: String::new(),
@@ -86,14 +94,20 @@ impl Cohort {
     pub(super) fn answer(&mut self, ask: &Ask, declared: bool) -> (AskAnswer, OpenAsk) {
         let parameters = self.config.parameter.clone();
         let given = settings::from_parameters(&parameters, &ask.parameters);
-        let relative = self.members.values().find(|m| m.name == ask.agent_id).map(|m| m.relative);
+        let relative = self
+            .members
+            .values()
+            .find(|m| m.name == ask.agent_id)
+            .map(|m| m.relative);
         let before = relative
             .or_else(|| self.study.predict(&given).map(|p| p.mean))
             .unwrap_or(0.0);
         let (point, arm) = self.propose(&ask.algorithm);
         self.decisions += 1;
         let (predicted, confidence) = self.expected(&point, before);
-        let spaces = parameters.iter().map(|p| (p.name.clone(), (p.low, p.high, declared)));
+        let spaces = parameters
+            .iter()
+            .map(|p| (p.name.clone(), (p.low, p.high, declared)));
         let answer = AskAnswer {
             optimization_id: ask.optimization_id,
             parameters: settings::to_parameters(&parameters, &point),
@@ -102,7 +116,16 @@ impl Cohort {
             spaces: spaces.collect(),
         };
         let study = self.config.name.clone();
-        (answer, OpenAsk { study, point, arm, before, predicted })
+        (
+            answer,
+            OpenAsk {
+                study,
+                point,
+                arm,
+                before,
+                predicted,
+            },
+        )
     }
 
     fn propose(&mut self, algorithm: &str) -> (Point, Option<usize>) {
@@ -124,7 +147,8 @@ impl Cohort {
         config.seed ^= self.decisions;
         let mut fork = Study::new(config).expect("the config of a study that exists is legal");
         for seen in self.study.observations() {
-            fork.observe(seen.point.clone(), seen.value).expect("observed in the same space");
+            fork.observe(seen.point.clone(), seen.value)
+                .expect("observed in the same space");
         }
         (fork.ask().point, None)
     }
@@ -133,7 +157,9 @@ impl Cohort {
     pub(super) fn outcome(&mut self, open: &OpenAsk, improvement: f64) {
         let value = (open.before + (1.0 - improvement.min(0.99)).ln()).clamp(-5.0, 5.0);
         if let Some(arm) = open.arm {
-            self.bandit.reward(arm, -value).expect("a known arm and a finite value");
+            self.bandit
+                .reward(arm, -value)
+                .expect("a known arm and a finite value");
         }
         self.study
             .observe(open.point.clone(), value)
@@ -144,7 +170,9 @@ impl Cohort {
     pub(super) fn evolved(&mut self, hyperparameters: &Parameters, improvement: f64) -> bool {
         let parameters = &self.config.parameter;
         let known = parameters.iter().all(|p| {
-            hyperparameters.get(&p.name).is_some_and(|&x| x >= p.low && x <= p.high)
+            hyperparameters
+                .get(&p.name)
+                .is_some_and(|&x| x >= p.low && x <= p.high)
         });
         if !known || !improvement.is_finite() {
             return false;

@@ -38,7 +38,10 @@ impl ControlLevel {
             if !self.baselines.contains_key(&agent) && self.baselines.len() >= HOLDOUTS_MAX {
                 continue;
             }
-            let baseline = self.baselines.entry(agent).or_insert(Baseline { sum: 0.0, n: 0 });
+            let baseline = self
+                .baselines
+                .entry(agent)
+                .or_insert(Baseline { sum: 0.0, n: 0 });
             if baseline.n < BASELINE_READINGS {
                 baseline.sum += x;
                 baseline.n += 1;
@@ -57,7 +60,10 @@ impl ControlLevel {
     /// The mean level over `from ..= to`; the nearest tick when none lies inside; 0 when nothing is known.
     #[must_use]
     pub fn between(&self, from: Timestamp, to: Timestamp) -> f64 {
-        let inside = self.levels.iter().filter(|(at, _)| (from..=to).contains(at));
+        let inside = self
+            .levels
+            .iter()
+            .filter(|(at, _)| (from..=to).contains(at));
         let (n, sum) = inside.fold((0_u32, 0.0), |(n, sum), (_, level)| (n + 1, sum + level));
         if n > 0 {
             return sum / f64::from(n);
@@ -103,7 +109,11 @@ mod tests {
             let tide = if t < 5 { 0.0 } else { 0.3 };
             // The third holdout has an incident of its own, which the median ignores.
             let own = if t == 7 { 5.0 } else { 0.0 };
-            let costs = [(AgentId(1), 1.0 + tide), (AgentId(2), 4.0 + tide), (AgentId(3), 2.0 + tide + own)];
+            let costs = [
+                (AgentId(1), 1.0 + tide),
+                (AgentId(2), 4.0 + tide),
+                (AgentId(3), 2.0 + tide + own),
+            ];
             level.tick(at(t), &costs);
         }
         assert!((level.between(at(0), at(3)) - 0.0).abs() < 1e-12);

@@ -149,7 +149,14 @@ impl Member {
             return;
         }
         let (first, last) = span;
-        self.window.push_back(Bucket { first, last, n, log_cost, guard_n, guard_sum });
+        self.window.push_back(Bucket {
+            first,
+            last,
+            n,
+            log_cost,
+            guard_n,
+            guard_sum,
+        });
         while self.len() - self.window.front().map_or(0, |b| b.n as usize) >= len_max {
             self.window.pop_front();
         }
@@ -175,7 +182,11 @@ impl Member {
         if n < n_min.max(1) {
             return None;
         }
-        let log_cost = self.window.iter().map(|b| f64::from(b.n) * b.log_cost).sum::<f64>();
+        let log_cost = self
+            .window
+            .iter()
+            .map(|b| f64::from(b.n) * b.log_cost)
+            .sum::<f64>();
         let guard_n: u32 = self.window.iter().map(|b| b.guard_n).sum();
         let guard_sum: f64 = self.window.iter().map(|b| b.guard_sum).sum();
         Some(Means {
@@ -185,6 +196,11 @@ impl Member {
             first: first.first,
             last: last.last,
         })
+    }
+
+    /// The window was made use of: the next one begins.
+    pub fn window_used(&mut self) {
+        self.window.clear();
     }
 
     /// The change `point` was applied: what was read before no longer counts, and the next `settle_len` samples

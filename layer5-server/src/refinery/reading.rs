@@ -56,7 +56,12 @@ impl Reading {
     /// A reading that begins with a sample at `at`.
     #[must_use]
     pub fn starting(agent: AgentId, at: Timestamp) -> Self {
-        Self { agent, first: at, last: at, sums: Default::default() }
+        Self {
+            agent,
+            first: at,
+            last: at,
+            sums: Default::default(),
+        }
     }
 
     /// Counts one sample of the metric in `slot`.

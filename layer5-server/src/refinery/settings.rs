@@ -13,9 +13,12 @@ use crate::config::{ParameterConfig, ParameterType};
 /// [`SpaceError`] as the optimizer words it, for what the config's own checks let pass (no parameter, a name twice).
 pub fn space(parameters: &[ParameterConfig]) -> Result<Space, SpaceError> {
     let domain = |p: &ParameterConfig| match p.kind {
-        ParameterType::Float => {
-            Domain::Float { low: p.low, high: p.high, log: p.log, step: None }
-        }
+        ParameterType::Float => Domain::Float {
+            low: p.low,
+            high: p.high,
+            log: p.log,
+            step: None,
+        },
         ParameterType::Int => Domain::Int {
             low: p.low.ceil() as i64,
             high: p.high.floor() as i64,
@@ -23,7 +26,12 @@ pub fn space(parameters: &[ParameterConfig]) -> Result<Space, SpaceError> {
             step: None,
         },
     };
-    Space::new(parameters.iter().map(|p| Parameter::new(&p.name, domain(p))).collect())
+    Space::new(
+        parameters
+            .iter()
+            .map(|p| Parameter::new(&p.name, domain(p)))
+            .collect(),
+    )
 }
 
 /// The point at the configured initial values.
@@ -54,7 +62,11 @@ fn number(value: Value) -> f64 {
 #[must_use]
 pub fn to_parameters(parameters: &[ParameterConfig], point: &Point) -> Parameters {
     let numbers = point.values().iter().map(|&v| number(v));
-    parameters.iter().map(|p| p.name.clone()).zip(numbers).collect()
+    parameters
+        .iter()
+        .map(|p| p.name.clone())
+        .zip(numbers)
+        .collect()
 }
 
 /// The point nearest to what the contracts wrote; parameters that are absent have their initial value.

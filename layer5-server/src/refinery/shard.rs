@@ -7,9 +7,8 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use layer5_core::{
-    AgentId, Finding, MetricId, SeriesId, Timestamp,
+    AgentId, Finding, MetricId, PatternKind, SeriesId, Timestamp,
     event::{Detail, Direction},
-    PatternKind,
 };
 use layer5_ingest::Arrival;
 use layer5_patterns::{Watch, WatchConfig, watch::WatchState};
@@ -66,7 +65,13 @@ const SILENT_DEVIATIONS: f64 = 6.0;
 
 impl Rhythm {
     fn new(at: Timestamp) -> Self {
-        Self { last: at, interval: 0.0, deviation: 0.0, n: 0, silent: false }
+        Self {
+            last: at,
+            interval: 0.0,
+            deviation: 0.0,
+            n: 0,
+            silent: false,
+        }
     }
 
     /// Counts a report; several samples of one report share their time and count once.
@@ -175,7 +180,13 @@ impl Shard {
         let sample = &arrival.sample;
         let idx = match self.series_index.get(&sample.series) {
             Some(&idx) => idx,
-            None => self.add_series(arrival.agent, sample.series, arrival.metric, sample.at, None),
+            None => self.add_series(
+                arrival.agent,
+                sample.series,
+                arrival.metric,
+                sample.at,
+                None,
+            ),
         };
         let state = &mut self.series[idx as usize];
         let agent = &mut self.agents[state.agent as usize];
@@ -192,7 +203,11 @@ impl Shard {
             // Silence is the agent's, not one of each of its metrics: the rhythm tells it once.
             if !matches!(finding.detail, Detail::Missing { .. }) {
                 let metric = Some(state.metric);
-                found.push(Found { agent: agent.agent, metric, finding: *finding });
+                found.push(Found {
+                    agent: agent.agent,
+                    metric,
+                    finding: *finding,
+                });
             }
         }
     }
@@ -202,7 +217,11 @@ impl Shard {
         for agent in &mut self.agents {
             readings.extend(agent.reading.take());
             if let Some(finding) = agent.rhythm.fell_silent(self.watermark) {
-                found.push(Found { agent: agent.agent, metric: None, finding });
+                found.push(Found {
+                    agent: agent.agent,
+                    metric: None,
+                    finding,
+                });
             }
         }
         readings.sort_unstable_by_key(|reading| reading.agent);
@@ -226,7 +245,12 @@ impl Shard {
 
     /// Takes over agents from a snapshot.
     pub fn restore(&mut self, saved: impl IntoIterator<Item = SavedAgent>) {
-        for SavedAgent { agent, rhythm, series } in saved {
+        for SavedAgent {
+            agent,
+            rhythm,
+            series,
+        } in saved
+        {
             self.watermark = self.watermark.max(rhythm.last);
             for (series, metric, watch) in series {
                 self.add_series(agent, series, metric, rhythm.last, Some(watch));
@@ -247,7 +271,10 @@ impl Shard {
     #[must_use]
     pub fn view(&self, agent: AgentId) -> Option<Vec<SeriesView>> {
         let &idx = self.agent_index.get(&agent)?;
-        let series = self.agents[idx as usize].series.iter().map(|&idx| &self.series[idx as usize]);
+        let series = self.agents[idx as usize]
+            .series
+            .iter()
+            .map(|&idx| &self.series[idx as usize]);
         Some(
             series
                 .map(|s| SeriesView {
@@ -270,7 +297,12 @@ impl Shard {
     ) -> u32 {
         let agent_idx = *self.agent_index.entry(agent).or_insert_with(|| {
             let rhythm = Rhythm::new(at);
-            self.agents.push(AgentState { agent, rhythm, reading: None, series: Vec::new() });
+            self.agents.push(AgentState {
+                agent,
+                rhythm,
+                reading: None,
+                series: Vec::new(),
+            });
             (self.agents.len() - 1) as u32
         });
         let idx = self.series.len() as u32;

@@ -125,8 +125,12 @@ impl Store {
         let (views, applied) = views::Views::open(dir, config.views_cache_bytes, faults)?;
         let log_dir = dir.join("log");
         let cache_bytes = config.log_cache_bytes;
-        let (log, totals) =
-            log::Log::open(log_dir.clone(), config.segment_bytes, cache_bytes, faults.clone())?;
+        let (log, totals) = log::Log::open(
+            log_dir.clone(),
+            config.segment_bytes,
+            cache_bytes,
+            faults.clone(),
+        )?;
         if applied > totals.last_seq {
             return Err(OpenError::Damaged {
                 file: log_dir,
@@ -138,7 +142,10 @@ impl Store {
             config: config.clone(),
             log: Arc::new(log),
             views,
-            writer: Mutex::new(Writer { totals, groups_since_checkpoint: 0 }),
+            writer: Mutex::new(Writer {
+                totals,
+                groups_since_checkpoint: 0,
+            }),
             poisoned: AtomicBool::new(false),
             _lock: lock,
         };
@@ -173,13 +180,19 @@ impl Store {
         }
         let expected = writer.totals.last_seq + 1;
         if group.seq != expected {
-            return Err(CommitError::OutOfOrder { expected, found: group.seq });
+            return Err(CommitError::OutOfOrder {
+                expected,
+                found: group.seq,
+            });
         }
         self.check_space()?;
         let totals = writer.totals.plus(group);
         let bytes = record::encode(group, totals);
         if bytes.len() > PAYLOAD_BYTES_MAX {
-            return Err(CommitError::TooLarge { bytes: bytes.len(), bytes_max: PAYLOAD_BYTES_MAX });
+            return Err(CommitError::TooLarge {
+                bytes: bytes.len(),
+                bytes_max: PAYLOAD_BYTES_MAX,
+            });
         }
         self.log.append(group, &bytes).map_err(|e| self.poison(e))?;
         writer.totals = totals;
@@ -204,7 +217,9 @@ impl Store {
         if self.is_poisoned() {
             return Err(CommitError::Poisoned);
         }
-        self.views.checkpoint(writer.totals.last_seq).map_err(|e| self.poison(e))?;
+        self.views
+            .checkpoint(writer.totals.last_seq)
+            .map_err(|e| self.poison(e))?;
         writer.groups_since_checkpoint = 0;
         Ok(())
     }
@@ -212,9 +227,10 @@ impl Store {
     fn check_space(&self) -> Result<(), CommitError> {
         let min_free_bytes = self.config.min_free_bytes;
         match self.disk_space() {
-            Ok(DiskSpace { free, .. }) if free < min_free_bytes => {
-                Err(CommitError::DiskFull { free_bytes: free, min_free_bytes })
-            }
+            Ok(DiskSpace { free, .. }) if free < min_free_bytes => Err(CommitError::DiskFull {
+                free_bytes: free,
+                min_free_bytes,
+            }),
             // A file system that does not tell its size will tell when a write fails.
             _ => Ok(()),
         }
@@ -222,7 +238,9 @@ impl Store {
 
     fn poison(&self, error: redb::Error) -> CommitError {
         self.poisoned.store(true, Ordering::SeqCst);
-        CommitError::Failed { source: Box::new(error) }
+        CommitError::Failed {
+            source: Box::new(error),
+        }
     }
 
     /// Whether the disk failed, so that nothing is taken any more.
@@ -234,7 +252,10 @@ impl Store {
     /// What was ever stored.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).totals
+        self.writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .totals
     }
 
     /// The oldest group that is still in the log; `None` in an empty store.
@@ -382,7 +403,9 @@ impl Store {
         if self.is_poisoned() {
             return Err(CommitError::Poisoned);
         }
-        self.views.settle(ids, state, words).map_err(|e| self.poison(e))
+        self.views
+            .settle(ids, state, words)
+            .map_err(|e| self.poison(e))
     }
 
     /// Keeps a refused report. It is durable with the next checkpoint, not before: its sender was told already.
