@@ -184,6 +184,10 @@ impl Finding {
                     span(seconds)
                 )
             }
+            (PatternKind::Cluster, _) => {
+                let place = if self.direction == Direction::Down { "below" } else { "above" };
+                format!("{metric} stays {size} {place} the {base} of its peers")
+            }
             (PatternKind::ForecastBreach, _) => {
                 format!("{metric} is heading {size} past its limit, from {base}")
             }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crossbeam::channel::{Sender, bounded};
-use layer5_core::{MetricId, Timestamp, codec};
+use layer5_core::{Kpi, MetricId, Timestamp, codec};
 use layer5_ingest::{Arrival, CardinalityLimits, DecodeLimits, DedupWindow, Names, ring::mpsc, shard_of};
 use layer5_patterns::WatchConfig;
 use tokio::{
@@ -218,7 +218,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     }
     let setup = pipeline::ShardSetup {
         watch: WatchConfig::default(),
-        roles,
+        roles: roles.clone(),
         capacity: config.pipeline.shard_capacity,
         inbox: inbox.clone(),
         tuner: tuner_feed.clone(),
@@ -228,7 +228,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let machine = |error: std::io::Error| StartError::Machine(format!("no thread: {error}"));
     let shards = pipeline::spawn_shards(&setup, saved).map_err(machine)?;
     let tuner = tuner_for(snapshot.tuner, cohorts, &names)?;
-    let tuner = pipeline::spawn_tuner(tuner, n_shards, tuner_end, inbox.clone()).map_err(machine)?;
+    let tuner = pipeline::spawn_tuner(tuner, roles, n_shards, tuner_end, inbox.clone()).map_err(machine)?;
 
     let (ring, intake_end) = mpsc::channel::<Arrival>(config.pipeline.intake_capacity);
     let waiting = Arc::new(Waiting::default());
@@ -396,6 +396,9 @@ fn cardinality(config: &Config) -> CardinalityLimits {
     }
 }
 
+/// Metrics in which every agent is compared with its peers.
+const COMPARED: [Kpi; 4] = [Kpi::LatencyMs, Kpi::Accuracy, Kpi::CpuUsage, Kpi::MemoryMb];
+
 /// The metrics that any cohort looks at, and where each cohort's stand in a reading.
 type Cohorts = Vec<(CohortConfig, (usize, Option<usize>))>;
 
@@ -406,7 +409,8 @@ fn roles(config: &Config, names: &mut Names) -> Result<(Roles, Cohorts), StartEr
             .intern_metric(&name.into(), &limits)
             .map_err(|error| StartError::Machine(format!("objective metric `{name}`: {error}")))
     };
-    let mut metrics: Vec<MetricId> = Vec::new();
+    // The catalogue's metrics are compared between agents, whatever the cohorts are after.
+    let mut metrics: Vec<MetricId> = COMPARED.iter().map(|&kpi| MetricId::from(kpi)).collect();
     let mut slot = |metric: MetricId| {
         metrics.iter().position(|&m| m == metric).unwrap_or_else(|| {
             metrics.push(metric);

@@ -356,35 +356,3 @@ fn backoff(config: &OutboxConfig) -> ExponentialBackoff {
         .with_jitter()
         .build()
 }
-
-/// Asks Layer7 every `every` for outcomes and tells each of them, until `stop` turns `true` or its sender is gone.
-pub async fn pull_outcomes<F, Fut>(
-    layer7: Arc<Layer7Client>,
-    every: Duration,
-    tell: F,
-    mut stop: watch::Receiver<bool>,
-) where
-    F: Fn(Control) -> Fut,
-    Fut: Future<Output = bool>,
-{
-    let pull = async {
-        loop {
-            match layer7.poll_feedback().await {
-                Ok(Some(outcome)) => {
-                    if !tell(Control::Feedback(outcome)).await {
-                        return;
-                    }
-                }
-                Ok(None) => tokio::time::sleep(every).await,
-                Err(error) => {
-                    tracing::debug!(%error, "layer7 told no outcome");
-                    tokio::time::sleep(every).await;
-                }
-            }
-        }
-    };
-    tokio::select! {
-        () = pull => {}
-        _stopped = stop.wait_for(|stop| *stop) => {}
-    }
-}

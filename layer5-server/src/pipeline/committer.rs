@@ -212,7 +212,10 @@ impl Committer {
                     let names = self.names.read().expect("no writer panics with the lock");
                     self.pending.found(found, &names);
                 }
-                Inbox::Decided(decisions) => self.pending.decided(decisions),
+                Inbox::Decided(decisions) => {
+                    let names = self.names.read().expect("no writer panics with the lock");
+                    self.pending.decided(decisions, &names);
+                }
                 Inbox::Part(part) => self.gather(part),
                 Inbox::Stop => self.state.stopping = true,
             }

@@ -22,9 +22,6 @@ use crate::{
 /// Who waits for the answer to a question, by its optimization id.
 pub(crate) type Askers = Arc<Mutex<HashMap<Uuid, oneshot::Sender<AskAnswer>>>>;
 
-/// The metric under which findings about an agent as a whole are filed.
-pub(crate) const AGENT_METRIC: &str = "reports";
-
 type Identity = (String, String, PatternKind, Timestamp, Timestamp);
 
 /// Effects on their way into a group.
@@ -64,18 +61,18 @@ impl Pending {
     /// Takes a shard's findings.
     pub(crate) fn found(&mut self, found: Vec<Found>, names: &Names) {
         for Found { agent, metric, finding } in found {
-            let (metric, unit) = match metric {
-                None => (AGENT_METRIC, "s"),
-                Some(metric) => {
-                    let name = names.metric_name(metric);
-                    (name, Kpi::from_name(name).map_or("", Kpi::unit))
-                }
+            // A finding about the agent as a whole has no metric; in words it is about its reports.
+            let metric = metric.map_or("", |metric| names.metric_name(metric));
+            let (subject, unit) = match Kpi::from_name(metric) {
+                Some(kpi) => (metric, kpi.unit()),
+                None if metric.is_empty() => ("the stream of reports", "s"),
+                None => (metric, ""),
             };
             let event = PatternEvent {
                 id: self.next_event_id,
                 agent_id: names.agent_name(agent).to_owned(),
                 metric: metric.to_owned(),
-                explanation: finding.explain(metric, unit),
+                explanation: finding.explain(subject, unit),
                 finding,
             };
             if self.already_stored.remove(&identity(&event)) {
@@ -88,11 +85,12 @@ impl Pending {
     }
 
     /// Takes the tuner's decisions.
-    pub(crate) fn decided(&mut self, decisions: Vec<Decision>) {
+    pub(crate) fn decided(&mut self, decisions: Vec<Decision>, names: &Names) {
         for decision in decisions {
             match decision {
                 Decision::Recommend(stored) => self.effects.recommendations.push(stored),
                 Decision::Evaluated { evaluation, .. } => self.effects.evaluations.push(evaluation),
+                Decision::Found(found) => self.found(vec![found], names),
                 Decision::Answer(answer) => {
                     let mut askers = self.askers.lock().expect("no holder panics");
                     if let Some(asker) = askers.remove(&answer.optimization_id) {

@@ -14,7 +14,7 @@ use layer5_core::codec::{self, Format};
 use super::{Inbox, Part, TunerFeed};
 use crate::{
     clock,
-    refinery::{Reading, Tuner},
+    refinery::{Reading, Roles, Tuner},
 };
 
 /// How the tuner is written into a snapshot.
@@ -26,12 +26,14 @@ pub(crate) const TUNER_FORMAT: Format = Format { kind: 21, version: 1 };
 /// When the machine gives no thread.
 pub(crate) fn spawn_tuner(
     tuner: Tuner,
+    roles: Roles,
     n_shards: usize,
     feed: Receiver<TunerFeed>,
     inbox: Sender<Inbox>,
 ) -> std::io::Result<JoinHandle<()>> {
     let thread = TunerThread {
         tuner,
+        roles,
         n_shards,
         inbox,
         waiting: VecDeque::new(),
@@ -42,6 +44,7 @@ pub(crate) fn spawn_tuner(
 
 struct TunerThread {
     tuner: Tuner,
+    roles: Roles,
     n_shards: usize,
     inbox: Sender<Inbox>,
     /// What came from the committer and waits for its turn.
@@ -96,7 +99,7 @@ impl TunerThread {
             TunerFeed::Tick { seq, log_at } => {
                 let (_, mut readings) = self.told.remove(&seq).unwrap_or_default();
                 readings.sort_unstable_by_key(|reading| reading.agent);
-                self.tuner.tick(&readings, log_at, &mut decisions);
+                self.tuner.tick(&readings, &self.roles, log_at, &mut decisions);
             }
             TunerFeed::Snapshot { seq } => {
                 let bytes = codec::encode(TUNER_FORMAT, &self.tuner);

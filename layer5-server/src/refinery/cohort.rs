@@ -9,7 +9,7 @@
 //! outcome or a broken guard leads back to the best setting known; holdouts keep the initial setting for good, so the
 //! gain stays provable. The objective must be positive: readings that are not are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use layer5_core::{
     AgentId, Recommendation, Timestamp, catalogue::Better, recommendation::optimization_id,
@@ -87,6 +87,36 @@ pub struct Cohort {
     phase: Phase,
     open: BTreeMap<Uuid, AgentId>,
     pub(super) decisions: u64,
+    misses: Misses,
+}
+
+/// How far outcomes were from their predictions, in the model's own standard deviations: what widens the next
+/// intervals until 95 % of the outcomes lie inside (split conformal prediction, Lei et al. 2018).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Misses(VecDeque<f64>);
+
+impl Misses {
+    /// Outcomes remembered, and those needed before they are believed.
+    const LEN_MAX: usize = 200;
+    const LEN_MIN: usize = 20;
+
+    fn add(&mut self, miss: f64) {
+        self.0.push_back(miss);
+        if self.0.len() > Self::LEN_MAX {
+            self.0.pop_front();
+        }
+    }
+
+    /// Half the width of a 95 % interval in the model's standard deviations.
+    fn half_width(&self) -> f64 {
+        if self.0.len() < Self::LEN_MIN {
+            return Z95;
+        }
+        let mut sorted: Vec<f64> = self.0.iter().copied().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let rank = ((sorted.len() + 1) as f64 * 0.95).ceil() as usize;
+        sorted[rank.min(sorted.len()) - 1]
+    }
 }
 
 impl Cohort {
@@ -116,7 +146,22 @@ impl Cohort {
             phase: Phase::Explore,
             open: BTreeMap::new(),
             decisions: 0,
+            misses: Misses::default(),
         })
+    }
+
+    /// What is left of a reading when the known effect of its agent's setting is taken away, so that agents with
+    /// different settings can be compared; a setting that is being measured leaves nothing.
+    pub(super) fn without_setting(&self, mut reading: Reading) -> Reading {
+        let sum = &mut reading.sums[self.slots.0];
+        if let Some(member) = self.members.get(&reading.agent) {
+            match (&member.under_way, self.config.objective.better) {
+                (Some(_), _) => sum.n = 0,
+                (None, Better::Lower) => sum.sum *= (-member.relative).exp(),
+                (None, Better::Higher) => sum.sum *= member.relative.exp(),
+            }
+        }
+        reading
     }
 
     pub(super) fn study(config: &CohortConfig, space: Space, sampler: SamplerKind) -> Study {
@@ -158,6 +203,7 @@ impl Cohort {
     ) {
         self.read(readings, now);
         self.measure(log_at, out);
+        self.prove();
         if !stopped {
             self.choose_goals(now);
         }
@@ -242,7 +288,6 @@ impl Cohort {
         log_at: Timestamp,
         out: &mut Vec<Decision>,
     ) {
-        let control = self.control_improvement();
         let Some(member) = self.members.get_mut(&agent) else { return };
         let Some(under_way) = member.under_way.take() else { return };
         self.open.remove(&under_way.id);
@@ -255,6 +300,9 @@ impl Cohort {
             },
             predicted: under_way.predicted,
         });
+        if let Some(predicted) = self.study.predict(&under_way.point) {
+            self.misses.add((value - predicted.mean).abs() / deviation(&predicted));
+        }
         member.relative = value;
         if let Some(anchor) = &mut member.anchor {
             anchor.uses += 1;
@@ -280,14 +328,6 @@ impl Cohort {
         if let Some(arm) = arm {
             self.bandit.reward(arm, -value).expect("a known arm and a finite value");
         }
-        if purpose == Some(Purpose::Rollout)
-            && let Phase::RollOut(campaign) = &mut self.phase
-        {
-            let both = [(Group::Treated, observed), (Group::Control, control)];
-            for (group, improvement) in both {
-                campaign.experiment.add(group, improvement).expect("improvements are finite");
-            }
-        }
         let worse = observed < -WORSE || !guard_held;
         if worse && purpose != Some(Purpose::Rollback) {
             let point = self.safe_point();
@@ -304,18 +344,30 @@ impl Cohort {
         }
     }
 
-    /// How an agent that nobody changed did meanwhile: the improvement of one holdout over its own anchor, another
-    /// one each time; 0 where there are none.
-    fn control_improvement(&self) -> f64 {
-        let holdouts: Vec<AgentId> =
-            self.members.iter().filter(|(_, m)| m.holdout && m.anchor.is_some()).map(|(&a, _)| a).collect();
-        if holdouts.is_empty() {
-            return 0.0;
+    /// While something is rolled out, every full window of an agent that has it, and of a holdout, is one more value of
+    /// the experiment: the improvement over the initial setting.
+    fn prove(&mut self) {
+        let Phase::RollOut(campaign) = &self.phase else { return };
+        let target = campaign.target.clone();
+        let due: Vec<(AgentId, Group, Means)> = self
+            .members
+            .iter()
+            .filter(|(_, m)| m.under_way.is_none() && m.anchor.is_some())
+            .filter_map(|(&agent, m)| {
+                let group = if m.holdout { Group::Control } else { Group::Treated };
+                let counts = m.holdout || m.current == target;
+                Some((agent, group, m.means(self.config.window_len).filter(|_| counts)?))
+            })
+            .collect();
+        for (agent, group, means) in due {
+            let improvement = 1.0 - self.value(agent, &means).exp();
+            if let Phase::RollOut(campaign) = &mut self.phase {
+                campaign.experiment.add(group, improvement).expect("improvements are finite");
+            }
+            if let Some(member) = self.members.get_mut(&agent) {
+                member.window_used();
+            }
         }
-        let agent = holdouts[self.decisions as usize % holdouts.len()];
-        self.members[&agent]
-            .means(self.config.window_len)
-            .map_or(0.0, |means| 1.0 - self.value(agent, &means).exp())
     }
 
     /// What is under way for `agent` will have no outcome.
@@ -538,9 +590,11 @@ impl Cohort {
             upper: before + Z95 * PRIOR_SD,
         });
         let improvement = |value: f64| 1.0 - (value - before).exp();
-        let sd = ((p.upper - p.lower) / (2.0 * Z95)).max(1e-9);
+        let sd = deviation(&p);
         let confidence = normal_cdf((before - p.mean) / sd);
-        ((improvement(p.mean), improvement(p.upper), improvement(p.lower)), confidence)
+        let reach = sd * self.misses.half_width();
+        let interval = (improvement(p.mean + reach), improvement(p.mean - reach));
+        ((improvement(p.mean), interval.0, interval.1), confidence)
     }
 
     /// Layer7 has the recommendation `id`. Returns whether it was one of this cohort's.
@@ -575,6 +629,11 @@ impl Cohort {
         self.close(agent, value.clamp(-5.0, 5.0), true, log_at, out);
         true
     }
+}
+
+/// The standard deviation of a prediction; a thousandth at least, which no measured outcome undercuts.
+fn deviation(p: &Prediction) -> f64 {
+    ((p.upper - p.lower) / (2.0 * Z95)).max(1e-3)
 }
 
 /// The standard normal distribution function, to 1e-7: Abramowitz and Stegun (1964), 26.2.17.

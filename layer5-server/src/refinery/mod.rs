@@ -11,6 +11,7 @@ pub mod ask;
 pub mod cohort;
 pub mod control_level;
 pub mod member;
+pub mod peers;
 pub mod reading;
 pub mod settings;
 pub mod shard;

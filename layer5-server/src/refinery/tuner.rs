@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Reading,
+    Found, Reading, Roles,
     ask::{self, AskAnswer, OpenAsk},
     cohort::{Cohort, Phase},
+    peers::Peers,
 };
 use crate::{
     config::CohortConfig,
@@ -39,6 +40,8 @@ pub enum Decision {
     },
     /// The answer to a question, for whoever waits for it.
     Answer(AskAnswer),
+    /// An agent is unlike its peers.
+    Found(Found),
 }
 
 /// What has been decided and learned so far; the optimization metrics are made of this and nothing else.
@@ -111,6 +114,7 @@ pub struct Tuner {
     asks: BTreeMap<Uuid, OpenAsk>,
     ask_order: VecDeque<Uuid>,
     accuracy: AccuracyWindow,
+    peers: Peers,
     issued: BTreeMap<String, u64>,
     evaluated: u64,
     stopped: bool,
@@ -136,6 +140,7 @@ impl Tuner {
             asks: BTreeMap::new(),
             ask_order: VecDeque::new(),
             accuracy: AccuracyWindow::new(),
+            peers: Peers::default(),
             issued: BTreeMap::new(),
             evaluated: 0,
             stopped: false,
@@ -160,10 +165,26 @@ impl Tuner {
     }
 
     /// One tick: the readings of all shards, in rising order of agent; `log_at` is the time of the log's group.
-    pub fn tick(&mut self, readings: &[Reading], log_at: Timestamp, out: &mut Vec<Decision>) {
+    pub fn tick(
+        &mut self,
+        readings: &[Reading],
+        roles: &Roles,
+        log_at: Timestamp,
+        out: &mut Vec<Decision>,
+    ) {
         if let Some(newest) = readings.iter().map(|r| r.last).max() {
             self.now = self.now.max(newest);
         }
+        let mut found = Vec::new();
+        let comparable: Vec<Reading> = readings
+            .iter()
+            .map(|&reading| match self.home.get(&reading.agent) {
+                Some(&idx) => self.cohorts[idx].without_setting(reading),
+                None => reading,
+            })
+            .collect();
+        self.peers.tick(&comparable, roles, self.now, &mut found);
+        out.extend(found.into_iter().map(Decision::Found));
         let from = out.len();
         for (idx, cohort) in self.cohorts.iter_mut().enumerate() {
             let mine: Vec<Reading> =
@@ -284,6 +305,7 @@ impl Tuner {
                     };
                     self.accuracy.add(judged).expect("intervals are ordered and finite");
                 }
+                Decision::Found(_) => {}
                 Decision::Answer(_) => *self.issued.entry("ask".into()).or_default() += 1,
             }
         }
