@@ -1,7 +1,7 @@
 //! Every pattern that one series can tell by itself, in one call.
 //! In: times and values of one series. Out: an [`Analysis`]: a summary and [`Finding`]s.
 //! Called from: the service's `/analyze`, `layer5 analyze`.
-//! The way: [`RegularGrid`] -> trend, seasonality, change points, forecast. Invariants: total for any input; findings are
+//! The way: an even grid -> trend, seasonality, change points, forecast. Invariants: total for any input; findings are
 //! in order of time; indices are those of the input. Reference: CONTRACTS section 5 for the kinds and fields.
 
 use layer5_core::Timestamp;

@@ -144,7 +144,7 @@ mod tests {
     fn smooth_lengths_are_even_and_never_short() {
         for len in 1..2000 {
             let found = smooth_len(len);
-            assert!(found >= len && found % 2 == 0 && found <= 2 * len.max(2));
+            assert!(found >= len && found.is_multiple_of(2) && found <= 2 * len.max(2));
         }
         assert_eq!(smooth_len(1025), 1080);
     }

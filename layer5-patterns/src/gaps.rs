@@ -67,9 +67,10 @@ pub fn fill_gaps(values: &[f64]) -> Option<Vec<f64>> {
             continue;
         }
         let gap_len = (i - last) as f64;
-        for j in last + 1..i {
-            let w = (j - last) as f64 / gap_len;
-            filled[j] = values[last] * (1.0 - w) + values[i] * w;
+        let (from, to) = (values[last], values[i]);
+        for (k, slot) in filled[last + 1..i].iter_mut().enumerate() {
+            let w = (k + 1) as f64 / gap_len;
+            *slot = from * (1.0 - w) + to * w;
         }
         last = i;
     }

@@ -1,6 +1,6 @@
 //! Timestamps as they came, put on an even grid, so that batch analyses may count in samples.
 //! In: times and values of equal length. Out: values by grid place, gaps as `NaN`, and the way back to input indices.
-//! Called from: [`crate::analyze`].
+//! Called from: [`crate::analyze()`].
 //! Invariants: the grid is at most [`GRID_GROWTH_MAX`] times as long as the input, whatever the times are.
 
 use layer5_core::Timestamp;
@@ -43,7 +43,7 @@ impl RegularGrid {
         } else {
             f64::INFINITY
         };
-        if !(grid_len <= (GRID_GROWTH_MAX * n) as f64) {
+        if grid_len.is_nan() || grid_len > (GRID_GROWTH_MAX * n) as f64 {
             return Self {
                 values: values[..n].to_vec(),
                 index: (0..n).collect(),

@@ -1,6 +1,6 @@
 //! Is there a monotone trend, and how steep: Mann-Kendall with the Hamed-Rao correction, and the Theil-Sen line.
 //! In: one series, oldest first, equally spaced; gaps (`NaN`, infinity) are dropped but keep their place on the
-//! time axis. Out: a [`Trend`]. Called from: [`crate::analyze`], [`crate::seasonality`], [`crate::forecast`].
+//! time axis. Out: a [`Trend`]. Called from: [`crate::analyze()`], [`crate::seasonality`], [`crate::forecast`].
 //! Notation: n samples present; S the Kendall score; tau = S / (n (n-1) / 2); slope per sample.
 //! Reference: Mann (1945); Kendall (1975); Hamed and Rao (1998), <https://doi.org/10.1016/S0022-1694(97)00125-X>;
 //! Sen (1968); Theil (1950).

@@ -124,7 +124,7 @@ fn climb<C: SegmentCost>(
     let mut worse = 0;
     let mut n_starts = usize::MAX;
     for _ in 0..LADDER_STEPS {
-        if !(penalty > 1e-9) || worse > WORSE_MAX {
+        if penalty.is_nan() || penalty <= 1e-9 || worse > WORSE_MAX {
             return;
         }
         let starts = pelt(cost, penalty, least);

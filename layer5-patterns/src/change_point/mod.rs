@@ -1,7 +1,7 @@
 //! Where a series enters a new regime of level, slope or variance, found over the whole series at once.
 //! In: one series, oldest first; gaps (`NaN`, infinity) are dropped, indices stay those of the input.
-//! Out: [`ChangePoint`]s. Called from: [`crate::analyze`], the quality suite for change points.
-//! The way: [`choice`] among segmentations by [`pelt`]; a series longer than [`CHOICE_LEN_MAX`] is first thinned to means
+//! Out: [`ChangePoint`]s. Called from: [`crate::analyze()`], the quality suite for change points.
+//! The way: `choice` among segmentations by [`pelt`]; a series longer than 800 samples is first thinned to means
 //! of blocks, and each change then placed to the sample. Nobody chooses a penalty.
 //! Invariants: nothing depends on the scale or the offset of the series; equal input gives equal output.
 
@@ -159,7 +159,7 @@ pub fn change_points_beside_seasons(
 fn in_unit_variance(values: &[f64]) -> Option<(Vec<f64>, (f64, f64))> {
     let centre = median(values);
     let sigma = robust_sigma(values, centre);
-    if !(sigma > 0.0) {
+    if sigma.is_nan() || sigma <= 0.0 {
         return None;
     }
     let bound = SCALED_MAX * sigma;

@@ -48,7 +48,7 @@ fn season_by_phase(values: &[f64], period: usize) -> Vec<f64> {
     let n = values.len();
     let half = period / 2;
     // An even period has half a sample of each end in its centred mean.
-    let weight = if period % 2 == 0 { 0.5 } else { 1.0 };
+    let weight = if period.is_multiple_of(2) { 0.5 } else { 1.0 };
     let mut by_phase: Vec<Vec<f64>> = vec![Vec::new(); period];
     let mut inner: f64 = values[1..2 * half].iter().sum();
     for i in half..n - half {

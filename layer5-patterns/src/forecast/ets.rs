@@ -37,8 +37,7 @@ pub fn exponential_smoothing(values: &[f64], period: usize, horizon: usize) -> F
     }
     let seasonal = period >= 2 && 2 * period <= n;
     let m = if seasonal { period } else { 1 };
-    let mut best: Option<(f64, Form, Weights)> = None;
-    for trend in [false, true] {
+    let fitted = [false, true].map(|trend| {
         let form = Form { trend, m };
         let (weights, loss) = fitted_weights(values, form);
         let parameters =
@@ -46,11 +45,13 @@ pub fn exponential_smoothing(values: &[f64], period: usize, horizon: usize) -> F
         let nf = n as f64;
         let correction = 2.0 * parameters * (parameters + 1.0) / (nf - parameters - 1.0).max(1.0);
         let criterion = nf * (loss / nf).max(1e-300).ln() + 2.0 * parameters + correction;
-        if best.as_ref().is_none_or(|b| criterion < b.0) {
-            best = Some((criterion, form, weights));
-        }
-    }
-    let (_, form, weights) = best.expect("two forms were fitted");
+        (criterion, form, weights)
+    });
+    let (_, form, weights) = if fitted[1].0 < fitted[0].0 {
+        fitted[1]
+    } else {
+        fitted[0]
+    };
     continued(values, form, weights, horizon)
 }
 
@@ -179,16 +180,16 @@ fn fitted_weights(values: &[f64], form: Form) -> (Weights, f64) {
         }
         let mut centre = [0.0; 4];
         for corner in &simplex[..d] {
-            for k in 0..4 {
-                centre[k] += corner.0[k] / d as f64;
+            for (c, x) in centre.iter_mut().zip(&corner.0) {
+                *c += x / d as f64;
             }
         }
         let worst = simplex[d];
         // Beyond about 6 the logistic curve is flat: holding there keeps the simplex from running away.
         let along = |t: f64| {
             let mut x = centre;
-            for k in 0..4 {
-                x[k] = (centre[k] + t * (worst.0[k] - centre[k])).clamp(-7.0, 7.0);
+            for (x, w) in x.iter_mut().zip(&worst.0) {
+                *x = (*x + t * (w - *x)).clamp(-7.0, 7.0);
             }
             (x, loss(&x))
         };
@@ -211,8 +212,8 @@ fn fitted_weights(values: &[f64], form: Form) -> (Weights, f64) {
             None => {
                 let best = simplex[0].0;
                 for corner in &mut simplex[1..] {
-                    for k in 0..4 {
-                        corner.0[k] = best[k] + 0.5 * (corner.0[k] - best[k]);
+                    for (x, b) in corner.0.iter_mut().zip(&best) {
+                        *x = b + 0.5 * (*x - b);
                     }
                     corner.1 = loss(&corner.0);
                 }

@@ -1,6 +1,6 @@
 //! How a series will go on, and how far that can be trusted.
 //! In: one series, oldest first, equally spaced, gaps as `NaN`; the seasons it has. Out: a [`Forecast`].
-//! Called from: [`crate::analyze`], the quality suite for forecasts.
+//! Called from: [`crate::analyze()`], the quality suite for forecasts.
 //! The way: several simple methods, each good at something, are tried on the latest part of the series as if it were
 //! not known; their combination is weighted by how well they did, and the width of the interval is what would have
 //! held the share asked for (split conformal prediction).

@@ -138,13 +138,13 @@ impl<'a> Recurrence<'a> {
             let j0 = i + first;
             let here = lanes.min(count - j0);
             let (mut row_best, mut row_at) = (best.correlation[i], best.neighbour[i]);
-            for lane in 0..here {
+            for (lane, covariance) in covariance[..here].iter_mut().enumerate() {
                 let j = j0 + lane;
                 if i > 0 {
-                    covariance[lane] += df_i * self.dg[j] + self.df[j] * dg_i;
+                    *covariance += df_i * self.dg[j] + self.df[j] * dg_i;
                 }
                 let norms = norm_i * self.norm[j];
-                let correlation = covariance[lane] * norms;
+                let correlation = *covariance * norms;
                 if norms > 0.0 {
                     if correlation > row_best {
                         (row_best, row_at) = (correlation, j as u32);

@@ -48,7 +48,7 @@ impl Windows {
             }
             let start = i + 1 - m;
             // Sums start afresh now and then, so that rounding does not pile up.
-            if start % 4096 == 0 {
+            if start.is_multiple_of(4096) {
                 sum = values[start..=i].iter().sum();
             }
             let mu = sum / m as f64;
@@ -60,7 +60,7 @@ impl Windows {
         // Deviations by a running update of the centred squares (Welford's, for a sliding window).
         let mut squares = 0.0;
         for start in 0..count {
-            if start % 256 == 0 {
+            if start.is_multiple_of(256) {
                 squares = values[start..start + m]
                     .iter()
                     .map(|v| (v - mean[start]).powi(2))

@@ -86,7 +86,7 @@ fn autoregression(rho: &[f64], n: usize) -> Vec<f64> {
             .map(|(k, c)| c * rho[order - 1 - k])
             .sum();
         let reflection = (rho[order] - told) / variance;
-        if !(reflection.abs() < 1.0) {
+        if reflection.is_nan() || reflection.abs() >= 1.0 {
             break;
         }
         let previous = current.clone();

@@ -112,7 +112,7 @@ pub(super) fn find(values: &[f64], mask: &[f64], false_alarm_rate: f64) -> Found
         else {
             break;
         };
-        if !(prominence > threshold) {
+        if prominence.is_nan() || prominence <= threshold {
             break;
         }
         let frequency = sharpen(&residual, bin as f64 / len as f64, 1.0 / len as f64);

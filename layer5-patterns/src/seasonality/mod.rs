@@ -1,9 +1,9 @@
 //! Which periods a series repeats with: several, exact to the sample, or none.
 //! In: one series, oldest first, equally spaced, gaps as `NaN`. Out: [`Period`]s, strongest first.
-//! Called from: [`crate::analyze`], [`crate::forecast`], the quality suite for periods.
+//! Called from: [`crate::analyze()`], [`crate::forecast`], the quality suite for periods.
 //! The way: bring to unit range, take off the Theil-Sen line, hold outliers at a bound; find spectral lines that stand
-//! out of a coloured background ([`lines`]); put lines that are multiples of one frequency together and confirm each
-//! group on the autocorrelation ([`grouping`]). Values that remain unexplained are then taken for outliers, masked, and
+//! out of a coloured background (`lines`); put lines that are multiples of one frequency together and confirm each
+//! group on the autocorrelation (`grouping`). Values that remain unexplained are then taken for outliers, masked, and
 //! all of it is done once more.
 //! Invariants: a period is reported only when the series holds it at least twice; nothing depends on the scale of the
 //! series. Reference: Vlachos, Yu and Castelli (2005), AUTOPERIOD; Wen et al. (2021), RobustPeriod,
