@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Every check of the project, as CI runs them: each step with its time, one summary at the end.
+#
+#   ./check.sh            all steps, also those after a failed one
+#   ./check.sh fmt test   these steps alone
+#
+# Needs Rust and git. promtool comes from Debian's package `prometheus` when apt-get may install it; without it, and
+# without cargo-deny, the summary says what was left out. LAYER5_REQUIRE_TOOLS=1 makes a missing promtool a failure,
+# LAYER5_REQUIRE_DATA=1 does so for the labelled series in ../shared/data.
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+
+all_steps=(tools fmt clippy build test examples doc benches demo loom tsan deny)
+if (($# > 0)); then steps=("$@"); else steps=("${all_steps[@]}"); fi
+
+target=${CARGO_TARGET_DIR:-target}
+tsan_host=x86_64-unknown-linux-gnu
+# A check changes no lock file.
+locked=(--locked)
+
+# A step that exits with this code has left something out; its last line of output says what.
+left_out=77
+leave_out() {
+  echo "left out: $*"
+  exit "$left_out"
+}
+
+# promtool reads the metrics page as Prometheus does; layer5-server's tests call it where it is.
+step_tools() {
+  command -v promtool >/dev/null && return
+  local sudo=()
+  [[ $(id -u) == 0 ]] || sudo=(sudo -n)
+  if command -v apt-get >/dev/null && "${sudo[@]}" true 2>/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    # An old list of packages will do when no new one is to be had.
+    "${sudo[@]}" apt-get -q update || true
+    "${sudo[@]}" apt-get -q install -y --no-install-recommends prometheus || true
+  fi
+  command -v promtool >/dev/null && return
+  [[ ${LAYER5_REQUIRE_TOOLS:-} != 1 ]] || {
+    echo "promtool is required and neither there nor installable"
+    exit 1
+  }
+  leave_out "promtool, so nothing checks the metrics page as Prometheus would"
+}
+
+step_fmt() {
+  cargo fmt --all --check
+}
+
+step_clippy() {
+  cargo clippy "${locked[@]}" --workspace --all-targets -- -D warnings
+}
+
+step_build() {
+  cargo test "${locked[@]}" --workspace --no-run
+}
+
+step_test() {
+  cargo test "${locked[@]}" --workspace --no-fail-fast
+}
+
+# The examples were built with the tests; `cargo run -p` would build what is below them once more, with the features
+# that one crate alone asks for.
+step_examples() {
+  local source name
+  cargo build "${locked[@]}" --workspace --examples
+  for source in */examples/*.rs; do
+    name=$(basename "$source" .rs)
+    echo "--- $source"
+    timeout 120 "$target/debug/examples/$name" </dev/null
+  done
+}
+
+step_doc() {
+  RUSTDOCFLAGS="-D warnings" cargo doc "${locked[@]}" --workspace --no-deps
+}
+
+# Without `--bench`, criterion runs each measured body once.
+step_benches() {
+  cargo test "${locked[@]}" --workspace --bench '*'
+}
+
+step_demo() {
+  cargo build "${locked[@]}" --workspace --bins
+  timeout 180 "$target/debug/layer5" demo --seconds 10 --output json </dev/null |
+    "$target/debug/check_demo"
+}
+
+# Every order of the rings' steps that the memory model allows; the cfg would rebuild the rest, hence its own folder.
+step_loom() {
+  RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" CARGO_PROFILE_RELEASE_LTO=off \
+    CARGO_PROFILE_RELEASE_DEBUG=false \
+    timeout 1200 cargo test "${locked[@]}" -p layer5-ingest --release --test ring_loom
+}
+
+# The rings on real threads; the program says why it is no test of a harness.
+step_tsan() {
+  [[ $(rustc -vV) == *"host: $tsan_host"* ]] ||
+    leave_out "ThreadSanitizer, which is set up for $tsan_host"
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+    CARGO_TARGET_DIR="$target/tsan" \
+    cargo build "${locked[@]}" -p layer5-bench --target "$tsan_host" --bin ring_stress
+  TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/layer5-bench/tsan-suppressions.txt" \
+    timeout 600 "$target/tsan/$tsan_host/debug/ring_stress" 10
+}
+
+step_deny() {
+  cargo deny --version >/dev/null 2>&1 ||
+    leave_out "licences and advisories: cargo-deny is not installed"
+  cargo deny --locked check
+}
+
+failed=0
+passed=0
+skipped=0
+summary=()
+begun=$SECONDS
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+for step in "${steps[@]}"; do
+  declare -F "step_$step" >/dev/null || {
+    echo "no step '$step'; there are: ${all_steps[*]}" >&2
+    exit 2
+  }
+  printf '\n==> %s\n' "$step"
+  start=$SECONDS
+  # A subshell of its own: `set -e` holds in it, which it would not inside a condition.
+  set +e
+  (
+    set -e
+    "step_$step"
+  ) 2>&1 | tee "$log"
+  code=${PIPESTATUS[0]}
+  set -e
+  case $code in
+    0) passed=$((passed + 1)) word=passed ;;
+    "$left_out") skipped=$((skipped + 1)) word=$(tail -n 1 "$log") ;;
+    *) failed=$((failed + 1)) word="FAILED with $code" ;;
+  esac
+  summary+=("$(printf '%-9s %5d s  %s' "$step" $((SECONDS - start)) "$word")")
+  printf '<== %s: %s, %d s\n' "$step" "$word" $((SECONDS - start))
+done
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+printf 'all       %5d s\n' $((SECONDS - begun))
+printf 'check: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+((failed == 0))
