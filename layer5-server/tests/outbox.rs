@@ -2,6 +2,11 @@
 //! order per agent, and is out of the outbox only when that is durable.
 //! Nothing here waits for a length of time; every wait is for something that happens, with a limit for the failing case.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::net::SocketAddr;
@@ -18,7 +23,7 @@ use layer5_server::neighbours::circuit::{CircuitConfig, CircuitState};
 use layer5_server::neighbours::{
     CallError, CallKind, Delivery, DoorConfig, Layer7Client, Layer8Client, ResourceAdvice,
 };
-use layer5_server::outbox::{Outbox, OutboxConfig, OutboxStatus, pull_outcomes};
+use layer5_server::outbox::{Outbox, OutboxConfig, OutboxStatus};
 use layer5_server::store::{
     Control, Effects, Group, RecommendationState, Store, StoreConfig, StoredRecommendation,
 };
@@ -581,40 +586,6 @@ async fn only_an_outcome_is_an_outcome() {
         client.poll_feedback().await,
         Err(CallError::Timeout)
     ));
-}
-
-#[tokio::test]
-async fn outcomes_are_pulled_until_there_are_none() {
-    let layer7 = Arc::new(Layer7::default());
-    let (at, _) = layer7.serve(anywhere()).await;
-    let outcome = |i: u128| Outcome {
-        agent_id: "a".into(),
-        optimization_id: Uuid::from_u128(i),
-        success: true,
-        performance_delta: 0.25,
-        timestamp: Timestamp::EPOCH,
-    };
-    layer7.script(
-        (0..3).map(|i| Reply::Body(StatusCode::OK, serde_json::to_string(&outcome(i)).unwrap())),
-    );
-    let (told, mut heard) = mpsc::unbounded_channel();
-    let tell = move |control| {
-        let told = told.clone();
-        async move { told.send(control).is_ok() }
-    };
-    let (stop, stopped) = watch::channel(false);
-    let client = Arc::new(Layer7Client::new(&door(at)).unwrap());
-    // Far longer than the test: what is heard came from the first round.
-    let task = tokio::spawn(pull_outcomes(client, LIMIT * 100, tell, stopped));
-    for i in 0..3 {
-        let control = tokio::time::timeout(LIMIT, heard.recv()).await.unwrap();
-        assert_eq!(control, Some(Control::Feedback(outcome(i))));
-    }
-    stop.send(true).unwrap();
-    tokio::time::timeout(LIMIT, task)
-        .await
-        .expect("it stops")
-        .unwrap();
 }
 
 #[tokio::test]

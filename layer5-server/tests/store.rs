@@ -2,6 +2,11 @@
 //! after a torn tail; effects happen once; a failed disk stops everything; retention gives space back.
 //! A crash image is a copy of the folder while the store is open, cut or damaged as a crash could leave it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
