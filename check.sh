@@ -4,8 +4,8 @@
 #   ./check.sh            all steps, also those after a failed one
 #   ./check.sh fmt test   these steps alone
 #
-# Needs Rust and git. promtool comes from Debian's package `prometheus` when apt-get may install it; without it, and
-# without cargo-deny, the summary says what was left out. LAYER5_REQUIRE_TOOLS=1 makes a missing promtool a failure,
+# Needs Rust and git. promtool comes from Debian's package `prometheus` where that can be had; without it, and without
+# cargo-deny, the summary says what was left out. LAYER5_REQUIRE_TOOLS=1 makes a missing promtool a failure,
 # LAYER5_REQUIRE_DATA=1 does so for the labelled series in ../shared/data.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
@@ -13,7 +13,9 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 all_steps=(tools fmt clippy build test examples doc benches demo loom tsan deny)
 if (($# > 0)); then steps=("$@"); else steps=("${all_steps[@]}"); fi
 
-target=${CARGO_TARGET_DIR:-target}
+target=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
+tools=$target/tools
+export PATH=$PATH:$tools/usr/bin
 tsan_host=x86_64-unknown-linux-gnu
 # A check changes no lock file.
 locked=(--locked)
@@ -25,20 +27,26 @@ leave_out() {
   exit "$left_out"
 }
 
-# promtool reads the metrics page as Prometheus does; layer5-server's tests call it where it is.
+# promtool reads the metrics page as Prometheus does; layer5-server's tests call it where it is. It is unpacked, not
+# installed: Debian's package would start a Prometheus on this machine.
 step_tools() {
-  command -v promtool >/dev/null && return
-  local sudo=()
-  [[ $(id -u) == 0 ]] || sudo=(sudo -n)
-  if command -v apt-get >/dev/null && "${sudo[@]}" true 2>/dev/null; then
-    export DEBIAN_FRONTEND=noninteractive
-    # An old list of packages will do when no new one is to be had.
-    "${sudo[@]}" apt-get -q update || true
-    "${sudo[@]}" apt-get -q install -y --no-install-recommends prometheus || true
+  local package sudo=()
+  command -v promtool && return
+  if command -v apt-get dpkg >/dev/null; then
+    mkdir -p "$tools"
+    cd "$tools"
+    if ! apt-get -q download prometheus; then
+      [[ $(id -u) == 0 ]] || sudo=(sudo -n)
+      # The list of packages may be old or not there at all.
+      "${sudo[@]}" apt-get -q update && apt-get -q download prometheus || true
+    fi
+    for package in prometheus_*.deb; do
+      [[ ! -f $package ]] || dpkg -x "$package" .
+    done
   fi
-  command -v promtool >/dev/null && return
+  command -v promtool && return
   [[ ${LAYER5_REQUIRE_TOOLS:-} != 1 ]] || {
-    echo "promtool is required and neither there nor installable"
+    echo "promtool is required, and neither here nor to be had from Debian"
     exit 1
   }
   leave_out "promtool, so nothing checks the metrics page as Prometheus would"
