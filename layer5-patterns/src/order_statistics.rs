@@ -24,7 +24,7 @@ pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
         return low;
     }
     let high = above.iter().copied().min_by(f64::total_cmp).unwrap_or(low);
-    low + (high - low) * weight
+    low * (1.0 - weight) + high * weight
 }
 
 /// Robust standard deviation: the scaled median absolute deviation round `centre`.

@@ -128,12 +128,12 @@ pub fn change_points(values: &[f64], config: &ChangePointConfig) -> Vec<ChangePo
         .into_iter()
         .map(|c| ChangePoint {
             index: index[c.index],
-            before: rescale(c.before, spread.1 * unit.scale) + rescale(spread.0, unit.scale),
-            after: rescale(c.after, spread.1 * unit.scale) + rescale(spread.0, unit.scale),
-            slope_before: rescale(c.slope_before, spread.1 * unit.scale),
-            slope_after: rescale(c.slope_after, spread.1 * unit.scale),
-            spread_before: rescale(c.spread_before, spread.1 * unit.scale),
-            spread_after: rescale(c.spread_after, spread.1 * unit.scale),
+            before: rescale(c.before * spread.1 + spread.0, unit.scale),
+            after: rescale(c.after * spread.1 + spread.0, unit.scale),
+            slope_before: rescale(c.slope_before * spread.1, unit.scale),
+            slope_after: rescale(c.slope_after * spread.1, unit.scale),
+            spread_before: rescale(c.spread_before * spread.1, unit.scale),
+            spread_after: rescale(c.spread_after * spread.1, unit.scale),
             ..c
         })
         .collect()

@@ -13,7 +13,7 @@ mod grouping;
 mod lines;
 
 use crate::fourier::masked_autocorrelation;
-use crate::gaps::unit_range;
+use crate::gaps::{rescale, unit_range};
 use crate::order_statistics::{median, robust_sigma};
 use crate::trend::theil_sen;
 
@@ -105,7 +105,7 @@ pub fn periods(values: &[f64], config: &SeasonalityConfig) -> Vec<Period> {
                 len: g.len(),
                 len_exact: g.period(),
                 strength,
-                amplitude: g.amplitude() * unit.scale,
+                amplitude: rescale(g.amplitude(), unit.scale),
                 confidence: (1.0 - 1.0 / cycles) * (1.0 - (-g.prominence() / 20.0).exp()),
             })
         })
