@@ -18,7 +18,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use layer5_core::{Recommendation, Timestamp};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -131,7 +131,8 @@ impl Outbox {
         Fut: Future<Output = bool> + Send + 'static,
     {
         let mut lanes = Lanes::default();
-        let mut pushes: JoinSet<(String, Settled)> = JoinSet::new();
+        let mut pushes: JoinSet<Settled> = JoinSet::new();
+        let mut agent_of: HashMap<task::Id, String> = HashMap::new();
         let mut look_at = Instant::now();
         loop {
             if Instant::now() >= look_at {
@@ -151,7 +152,7 @@ impl Outbox {
                         recommendation,
                         tell.clone(),
                     );
-                    pushes.spawn(async move { (agent, push.await) });
+                    agent_of.insert(pushes.spawn(push).id(), agent);
                 }
             }
             let full = pushes.len() >= self.config.pushes_max;
@@ -160,15 +161,17 @@ impl Outbox {
             tokio::select! {
                 biased;
                 _stopped = stop.wait_for(|stop| *stop) => return,
-                Some(pushed) = pushes.join_next() => match pushed {
-                    Ok((agent, settled)) => {
-                        self.count(&settled);
-                        if lanes.settle(&agent, settled, &self.config) {
-                            look_at = Instant::now();
-                        }
+                Some(pushed) = pushes.join_next_with_id() => {
+                    let (id, settled) = pushed.unwrap_or_else(|error| {
+                        tracing::error!(%error, "a push came to a bad end");
+                        (error.id(), Settled::NotYet { wait: None })
+                    });
+                    self.count(&settled);
+                    let agent = agent_of.remove(&id).expect("noted when it was spawned");
+                    if lanes.settle(&agent, settled, &self.config) {
+                        look_at = Instant::now();
                     }
-                    Err(error) => tracing::error!(%error, "a push came to a bad end"),
-                },
+                }
                 () = self.bell.notified() => look_at = Instant::now(),
                 () = sleep_until(wake_at) => {}
             }

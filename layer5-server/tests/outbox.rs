@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -193,6 +194,8 @@ struct Fixture {
     told: mpsc::UnboundedSender<Control>,
     heard: mpsc::UnboundedReceiver<Control>,
     status: Arc<OutboxStatus>,
+    /// Whether the next thing told brings its task to a bad end.
+    trip: Arc<AtomicBool>,
 }
 
 impl Fixture {
@@ -213,6 +216,7 @@ impl Fixture {
             told,
             heard,
             status: Arc::default(),
+            trip: Arc::default(),
         }
     }
 
@@ -246,9 +250,14 @@ impl Fixture {
         };
         let (stop, stopped) = watch::channel(false);
         let (store, told) = (Arc::clone(&self.store), self.told.clone());
+        let trip = Arc::clone(&self.trip);
         let tell = move |control: Control| {
             let (store, told) = (Arc::clone(&store), told.clone());
+            let trip = trip.swap(false, Ordering::SeqCst);
             async move {
+                if trip {
+                    std::panic::resume_unwind(Box::new("tripped"));
+                }
                 commit(&store, |group| group.controls.push(control.clone()));
                 told.send(control).is_ok()
             }
@@ -468,6 +477,19 @@ async fn what_a_poll_took_is_not_pushed() {
     bell.notify_one();
     fixture.hear(2).await;
     assert_eq!(layer7.effects(), [ids[0], ids[2]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_that_comes_to_a_bad_end_is_repeated() {
+    let mut fixture = Fixture::new();
+    let ids = fixture.issue(&["a", "a"]);
+    let layer7 = Arc::new(Layer7::default());
+    let (at, _) = layer7.serve(anywhere()).await;
+    fixture.trip.store(true, Ordering::SeqCst);
+    let _task = fixture.start(Layer7Client::new(&door(at)).unwrap());
+    fixture.hear(2).await;
+    assert_eq!(layer7.effects(), ids);
+    assert_eq!(layer7.pushes.lock().unwrap().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
