@@ -1,5 +1,5 @@
 //! Drives the rings hard from real threads, for ThreadSanitizer and for long runs on real hardware.
-//! In: rounds on the command line (default 20). Out: exit status, one line a round. Called from: CI.
+//! In: rounds on the command line (default 100). Out: exit status, one line a round. Called from: CI.
 //! Invariants: each program checks that every value arrives once and in its producer's order.
 //!
 //! Plain `std` threads and nothing of a test harness, under which the sanitizer reports false races.
@@ -22,8 +22,8 @@ use std::{
 
 use layer5_ingest::ring::{PopError, Wait, mpsc, spsc};
 
-/// Values per producer and program.
-const N: u64 = 20_000;
+/// Values per producer and program; more rounds find more than more values, as each starts afresh.
+const N: u64 = 1_000;
 const PRODUCERS: u64 = 3;
 /// A limit that a right ring never reaches.
 const NEVER: Duration = Duration::from_secs(600);
@@ -34,7 +34,7 @@ type Value = Box<(u64, u64)>;
 fn main() {
     let rounds = std::env::args()
         .nth(1)
-        .map_or(20, |n| n.parse().expect("a number of rounds"));
+        .map_or(100, |n| n.parse().expect("a number of rounds"));
     for round in 0..rounds {
         for capacity in [1, 2, 3, 64] {
             spsc_singles(capacity);

@@ -16,7 +16,6 @@ pub(super) use loom::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
-    thread::yield_now,
 };
 #[cfg(not(loom))]
 pub(super) use std::{
@@ -25,7 +24,6 @@ pub(super) use std::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
-    thread::yield_now,
 };
 
 /// Locks, and looks through poison: every critical section of `ring` leaves its data whole at each
