@@ -15,22 +15,20 @@ use std::{
 
 use crossbeam::channel::{Sender, bounded};
 use layer5_core::{Kpi, MetricId, Timestamp, codec};
-use layer5_ingest::{Arrival, CardinalityLimits, DecodeLimits, DedupWindow, Names, ring::mpsc, shard_of};
-use layer5_patterns::WatchConfig;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinHandle as Task,
+use layer5_ingest::{
+    Arrival, CardinalityLimits, DecodeLimits, DedupWindow, Names, ring::mpsc, shard_of,
 };
+use layer5_patterns::WatchConfig;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle as Task};
 
 use crate::{
     clock,
     config::{CohortConfig, Config},
     counters::Counters,
+    deliveries::Deliveries,
     http::{self, Doors, DoorsSetup, Tokens},
     intake::{BorderLimits, Intake, SharedNames, Waiting},
     metrics::Meters,
-    deliveries::Deliveries,
     neighbours::DoorError,
     pipeline::{self, Committer, Inbox, ShardLinks, StopReason},
     refinery::{Reading, Roles, Tuner, shard::SavedAgent},
@@ -61,7 +59,9 @@ pub enum StartError {
         source: ReadError,
     },
     /// An address can't be listened on.
-    #[error("cannot listen on {listen} ({key}): {source}; choose another port or stop who holds it")]
+    #[error(
+        "cannot listen on {listen} ({key}): {source}; choose another port or stop who holds it"
+    )]
     Listen {
         /// The key of the configuration.
         key: &'static str,
@@ -145,7 +145,8 @@ impl Running {
         }
         let _gone = self.inbox.send(Inbox::Stop);
         drop(self.doors);
-        let (committer, shards, tuner, feed) = (self.committer, self.shards, self.tuner, self.tuner_feed);
+        let (committer, shards, tuner, feed) =
+            (self.committer, self.shards, self.tuner, self.tuner_feed);
         let joined = tokio::task::spawn_blocking(move || {
             let reason = committer.join().map_err(|_panic| StopError::Panicked)?;
             let _gone = feed.send(pipeline::TunerFeed::Stop);
@@ -181,7 +182,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 async fn listen(key: &'static str, listen: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(listen).await.map_err(|source| StartError::Listen { key, listen, source })
+    TcpListener::bind(listen)
+        .await
+        .map_err(|source| StartError::Listen {
+            key,
+            listen,
+            source,
+        })
 }
 
 /// Everything but the sockets.
@@ -202,7 +209,10 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let meters = Meters::new(env!("CARGO_PKG_VERSION"), "unknown", &config.color)
         .map_err(|error| StartError::Machine(error.to_string()))?;
     let meters = Arc::new(meters);
-    let unreadable = |source| StartError::Replay { data_dir: config.store.data_dir.clone(), source };
+    let unreadable = |source| StartError::Replay {
+        data_dir: config.store.data_dir.clone(),
+        source,
+    };
     let mut names = restored_names(&store, &config)?;
     let persisted = (names.n_agents(), names.n_metrics(), names.n_series());
     let (roles, cohorts) = roles(&config, &mut names)?;
@@ -228,7 +238,8 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let machine = |error: std::io::Error| StartError::Machine(format!("no thread: {error}"));
     let shards = pipeline::spawn_shards(&setup, saved).map_err(machine)?;
     let tuner = tuner_for(snapshot.tuner, cohorts, &names)?;
-    let tuner = pipeline::spawn_tuner(tuner, roles, n_shards, tuner_end, inbox.clone()).map_err(machine)?;
+    let tuner =
+        pipeline::spawn_tuner(tuner, roles, n_shards, tuner_end, inbox.clone()).map_err(machine)?;
 
     let (ring, intake_end) = mpsc::channel::<Arrival>(config.pipeline.intake_capacity);
     let waiting = Arc::new(Waiting::default());
@@ -276,7 +287,12 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         },
         state: pipeline::State::after(store.totals().last_seq, persisted),
     };
-    replay(&mut committer, snapshot.seq, snapshot.first_event_again, &config)?;
+    replay(
+        &mut committer,
+        snapshot.seq,
+        snapshot.first_event_again,
+        &config,
+    )?;
     let (failing, failed) = watch::channel(false);
     let committer = std::thread::Builder::new()
         .name("committer".into())
@@ -299,13 +315,25 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         meters,
         deliveries,
     };
-    Ok(Threads { setup, inbox, tuner_feed, committer, shards: shard_threads, tuner, failed })
+    Ok(Threads {
+        setup,
+        inbox,
+        tuner_feed,
+        committer,
+        shards: shard_threads,
+        tuner,
+        failed,
+    })
 }
 
 impl Threads {
     /// Opens the doors.
     fn serve(self, api: TcpListener, metrics: TcpListener, tokens: Tokens) -> Running {
-        let address = |listener: &TcpListener| listener.local_addr().expect("a bound socket has an address");
+        let address = |listener: &TcpListener| {
+            listener
+                .local_addr()
+                .expect("a bound socket has an address")
+        };
         let (api_at, metrics_at) = (address(&api), address(&metrics));
         let (stop_tasks, stop) = watch::channel(false);
         let data_dir = self.setup.config.store.data_dir.clone();
@@ -314,7 +342,11 @@ impl Threads {
         let doors = Doors::new(self.setup, tokens);
         tasks.extend([
             tokio::spawn(serve_until(api, http::router(doors.clone()), stop.clone())),
-            tokio::spawn(serve_until(metrics, http::metrics_router(doors.clone()), stop.clone())),
+            tokio::spawn(serve_until(
+                metrics,
+                http::metrics_router(doors.clone()),
+                stop.clone(),
+            )),
             tokio::spawn(refresh_metrics(doors.clone(), stop)),
         ]);
         Running {
@@ -340,7 +372,9 @@ async fn serve_until(listener: TcpListener, router: axum::Router, stop: watch::R
         // An error means that the service is gone, which is a stop too.
         let _closed = stop.wait_for(|stop| *stop).await;
     };
-    let served = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+    let served = axum::serve(listener, router)
+        .with_graceful_shutdown(stopped)
+        .await;
     if let Err(error) = served {
         tracing::error!(%error, "a listener failed");
     }
@@ -365,7 +399,13 @@ type TakenApart = (
 /// The committer gets the rings, the doors the questions and gauges, and whoever stops the threads.
 fn taken_apart(shards: Vec<ShardLinks>) -> TakenApart {
     let mut apart: TakenApart = (Vec::new(), Vec::new(), Vec::new());
-    for ShardLinks { ring, questions, gauge, thread } in shards {
+    for ShardLinks {
+        ring,
+        questions,
+        gauge,
+        thread,
+    } in shards
+    {
         apart.0.push(ring);
         apart.1.push((questions, gauge));
         apart.2.push(thread);
@@ -412,13 +452,20 @@ fn roles(config: &Config, names: &mut Names) -> Result<(Roles, Cohorts), StartEr
     // The catalogue's metrics are compared between agents, whatever the cohorts are after.
     let mut metrics: Vec<MetricId> = COMPARED.iter().map(|&kpi| MetricId::from(kpi)).collect();
     let mut slot = |metric: MetricId| {
-        metrics.iter().position(|&m| m == metric).unwrap_or_else(|| {
-            metrics.push(metric);
-            metrics.len() - 1
-        })
+        metrics
+            .iter()
+            .position(|&m| m == metric)
+            .unwrap_or_else(|| {
+                metrics.push(metric);
+                metrics.len() - 1
+            })
     };
     let mut cohorts = Vec::new();
-    for cohort in config.cohort.iter().filter(|cohort| !cohort.parameter.is_empty()) {
+    for cohort in config
+        .cohort
+        .iter()
+        .filter(|cohort| !cohort.parameter.is_empty())
+    {
         let objective = slot(number(&cohort.objective.metric)?);
         let guard = match cohort.objective.guard.as_str() {
             "" => None,
@@ -434,7 +481,11 @@ fn roles(config: &Config, names: &mut Names) -> Result<(Roles, Cohorts), StartEr
 }
 
 /// The tuner of the snapshot if it answers to this configuration, else a new one that knows the agents.
-fn tuner_for(saved: Option<Tuner>, cohorts: Cohorts, names: &SharedNames) -> Result<Tuner, StartError> {
+fn tuner_for(
+    saved: Option<Tuner>,
+    cohorts: Cohorts,
+    names: &SharedNames,
+) -> Result<Tuner, StartError> {
     if let Some(tuner) = saved {
         if tuner.fits(&cohorts) {
             return Ok(tuner);
@@ -460,7 +511,9 @@ struct Snapshot {
 
 impl Snapshot {
     fn read(store: &Store) -> Result<Self, ReadError> {
-        let Some((seq, parts)) = store.latest_snapshot()? else { return Ok(Self::default()) };
+        let Some((seq, parts)) = store.latest_snapshot()? else {
+            return Ok(Self::default());
+        };
         Ok(Self::decode(seq, &parts).unwrap_or_else(|error| {
             // A snapshot only saves time as long as the log goes back to its beginning.
             tracing::warn!(seq, %error, "the snapshot can't be used, the log is replayed");
@@ -469,12 +522,16 @@ impl Snapshot {
     }
 
     fn decode(seq: u64, parts: &[(String, Vec<u8>)]) -> Result<Self, codec::DecodeError> {
-        let mut snapshot = Self { seq, ..Self::default() };
+        let mut snapshot = Self {
+            seq,
+            ..Self::default()
+        };
         for (name, bytes) in parts {
             match name.as_str() {
                 "tuner" => snapshot.tuner = Some(codec::decode(pipeline::TUNER_FORMAT, bytes)?),
                 "committer" => {
-                    let bookmark: pipeline::Bookmark = codec::decode(pipeline::BOOKMARK_FORMAT, bytes)?;
+                    let bookmark: pipeline::Bookmark =
+                        codec::decode(pipeline::BOOKMARK_FORMAT, bytes)?;
                     snapshot.first_event_again = bookmark.next_event_id;
                 }
                 _ => {
@@ -495,7 +552,10 @@ fn replay(
     config: &Config,
 ) -> Result<(), StartError> {
     let store = Arc::clone(&committer.store);
-    let damaged = |source| StartError::Replay { data_dir: config.store.data_dir.clone(), source };
+    let damaged = |source| StartError::Replay {
+        data_dir: config.store.data_dir.clone(),
+        source,
+    };
     let began = Instant::now();
     let stored = store.patterns(&PatternQuery {
         after: Some(first_event_again.saturating_sub(1)),
@@ -527,11 +587,17 @@ fn replay(
 
 /// The oldest group that the replay or the dedup window needs. Groups are in the order of time, so the search halves.
 fn first_group_needed(store: &Store, dedup_from: Timestamp, snapshot_seq: u64) -> u64 {
-    let Some(mut low) = store.first_seq() else { return 1 };
+    let Some(mut low) = store.first_seq() else {
+        return 1;
+    };
     let mut high = snapshot_seq + 1;
     while low < high {
         let middle = low + (high - low) / 2;
-        let at = store.groups_from(middle).next().and_then(Result::ok).map(|group| group.at);
+        let at = store
+            .groups_from(middle)
+            .next()
+            .and_then(Result::ok)
+            .map(|group| group.at);
         if at.is_some_and(|at| at < dedup_from) {
             low = middle + 1;
         } else {
@@ -543,15 +609,24 @@ fn first_group_needed(store: &Store, dedup_from: Timestamp, snapshot_seq: u64) -
 
 fn store_config(config: &Config) -> StoreConfig {
     let dead_letter_bytes_max = config.limits.dead_letter_bytes_max;
-    StoreConfig { dead_letter_bytes_max, ..StoreConfig::default() }
+    StoreConfig {
+        dead_letter_bytes_max,
+        ..StoreConfig::default()
+    }
 }
 
 fn restored_names(store: &Store, config: &Config) -> Result<Names, StartError> {
     let data_dir = || config.store.data_dir.clone();
-    let stored = store.names().map_err(|source| StartError::Replay { data_dir: data_dir(), source })?;
+    let stored = store.names().map_err(|source| StartError::Replay {
+        data_dir: data_dir(),
+        source,
+    })?;
     let mut names = Names::new(clock::now().nanos().unsigned_abs());
     let wrong = |error: layer5_ingest::RestoreError| {
-        StartError::Machine(format!("the names in {} do not fit: {error}", data_dir().display()))
+        StartError::Machine(format!(
+            "the names in {} do not fit: {error}",
+            data_dir().display()
+        ))
     };
     for (agent, name) in &stored.agents {
         names.restore_agent(*agent, name).map_err(wrong)?;

@@ -5,6 +5,7 @@
 
 mod analyze;
 pub mod demo;
+mod log;
 mod optimize;
 mod replay;
 mod series_file;

@@ -16,8 +16,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use layer5_core::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Failure, Output, finish, print, runtime, series_file};
-use crate::{app, clock, config::Config};
+use super::{Failure, Output, finish, log, print, runtime, series_file};
+use crate::{
+    app, clock,
+    config::{Config, LogFormat},
+};
 
 /// Reports in one request.
 const BATCH_LEN: usize = 500;
@@ -113,6 +116,9 @@ async fn start(folder: &Path, oldest: Timestamp) -> Result<app::Running, Failure
     config.http.listen.set_port(0);
     config.metrics.listen.set_port(0);
     config.store.data_dir = folder.to_owned();
+    config.log.level = "warn".into();
+    config.log.format = LogFormat::Text;
+    log::start(&config.log)?;
     let age = clock::now().seconds_since(oldest);
     config.limits.max_age_seconds = age.max(0.0) + 86_400.0;
     app::start(config).await.map_err(|e| Failure::new(1, e))

@@ -1,15 +1,15 @@
 //! `layer5 serve`: the service, until SIGTERM, SIGINT or a failed store.
 //! In: a configuration. Out: where it listens, on standard error; the log.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, finish, runtime};
+use super::{Failure, finish, log, runtime};
 use crate::{
     app::{self, StartError, StopError},
-    config::{Config, LogConfig, LogFormat, load},
+    config::{Config, load},
     store::OpenError,
 };
 
@@ -43,7 +43,7 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         super::print("the configuration is good\n");
         return Ok(());
     }
-    start_log(&config.log)?;
+    log::start(&config.log)?;
     runtime()?.block_on(until_stopped(config))
 }
 
@@ -77,27 +77,4 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
         StopError::StoreFailed => Failure::new(74, error),
         StopError::Panicked => Failure::new(1, error),
     })
-}
-
-/// Starts the log on standard error.
-fn start_log(config: &LogConfig) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.level)
-        .map_err(|e| Failure::new(78, format!("log.level = `{}`: {e}", config.level)))?;
-    let colours = std::env::var_os("NO_COLOR").is_none()
-        && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let base = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let started = match config.format {
-        LogFormat::Json => base
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .try_init(),
-        LogFormat::Text => base.with_ansi(colours).try_init(),
-    };
-    if let Err(error) = started {
-        let _closed = writeln!(std::io::stderr(), "layer5: the log did not start: {error}");
-    }
-    Ok(())
 }

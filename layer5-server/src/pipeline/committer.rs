@@ -51,7 +51,10 @@ pub enum StopReason {
 }
 
 /// How the bookmark is written into a snapshot.
-pub(crate) const BOOKMARK_FORMAT: Format = Format { kind: 22, version: 1 };
+pub(crate) const BOOKMARK_FORMAT: Format = Format {
+    kind: 22,
+    version: 1,
+};
 
 /// What the committer adds to a snapshot.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -161,10 +164,14 @@ impl Committer {
         loop {
             let patience = self.patience();
             let wait = self.intake.wait(patience);
-            self.intake.drain_into(&mut drained, self.pace.group_samples_max);
+            self.intake
+                .drain_into(&mut drained, self.pace.group_samples_max);
             self.read_inbox(INBOX_TAKEN_MAX);
             // A report is not cut: what came of an unfinished one waits for the rest, which is in the ring already.
-            let whole = drained.iter().rposition(|a| a.last_of_report).map_or(0, |i| i + 1);
+            let whole = drained
+                .iter()
+                .rposition(|a| a.last_of_report)
+                .map_or(0, |i| i + 1);
             match self.group(&drained[..whole]) {
                 Ok(()) => {}
                 Err(error) => return self.fail(&error),
@@ -184,7 +191,13 @@ impl Committer {
         if letters.is_empty() {
             return;
         }
-        for DeadLetter { at, source, rejection, raw } in &letters {
+        for DeadLetter {
+            at,
+            source,
+            rejection,
+            raw,
+        } in &letters
+        {
             if let Err(error) = self.store.append_dead_letter(*at, source, rejection, raw) {
                 self.counters.error(Component::Store);
                 tracing::warn!(%error, "a refused report could not be kept");
@@ -196,13 +209,18 @@ impl Committer {
         if !self.inbox.is_empty() || !self.pending.is_empty() {
             return Duration::ZERO;
         }
-        let until_tick = self.state.next_tick.saturating_duration_since(Instant::now());
+        let until_tick = self
+            .state
+            .next_tick
+            .saturating_duration_since(Instant::now());
         until_tick.min(INBOX_PATIENCE)
     }
 
     fn read_inbox(&mut self, at_most: usize) {
         for _ in 0..at_most {
-            let Ok(message) = self.inbox.try_recv() else { return };
+            let Ok(message) = self.inbox.try_recv() else {
+                return;
+            };
             match message {
                 Inbox::Control(control, answer) => {
                     self.state.controls.push(control);
@@ -226,11 +244,16 @@ impl Committer {
     fn group(&mut self, drained: &[Arrival]) -> Result<(), CommitError> {
         let now = clock::now();
         let tick_due = Instant::now() >= self.state.next_tick;
-        let mut group = Group { seq: self.state.seq + 1, at: now, ..Group::default() };
+        let mut group = Group {
+            seq: self.state.seq + 1,
+            at: now,
+            ..Group::default()
+        };
         let passing = self.admit(drained, now, &mut group);
         group.controls = std::mem::take(&mut self.state.controls);
         group.effects = self.pending.take();
-        let empty = group.samples.is_empty() && group.controls.is_empty() && group.effects.is_empty();
+        let empty =
+            group.samples.is_empty() && group.controls.is_empty() && group.effects.is_empty();
         // A tick only counts when something was read since the last: an idle service writes nothing.
         group.tick = tick_due && (self.state.read_something || !group.samples.is_empty());
         if tick_due {
@@ -273,7 +296,9 @@ impl Committer {
             }
             if arrival.last_of_request {
                 let committed = std::mem::take(&mut state.request);
-                passing.ended.push((arrival.request, committed, passing.arrivals.len()));
+                passing
+                    .ended
+                    .push((arrival.request, committed, passing.arrivals.len()));
             }
         }
         passing
@@ -283,9 +308,14 @@ impl Committer {
         let names = self.names.read().expect("no writer panics with the lock");
         let state = &mut self.state;
         let owned = |name: &str| name.to_owned();
-        group.new_agents = names.agents_from(state.n_agents).map(|(id, n)| (id, owned(n))).collect();
-        group.new_metrics =
-            names.metrics_from(state.n_metrics).map(|(id, n)| (id, owned(n))).collect();
+        group.new_agents = names
+            .agents_from(state.n_agents)
+            .map(|(id, n)| (id, owned(n)))
+            .collect();
+        group.new_metrics = names
+            .metrics_from(state.n_metrics)
+            .map(|(id, n)| (id, owned(n)))
+            .collect();
         group.new_series = names.series_from(state.n_series).collect();
         state.n_agents = names.n_agents();
         state.n_metrics = names.n_metrics();
@@ -319,7 +349,10 @@ impl Committer {
         }
         if !group.controls.is_empty() {
             let controls = group.controls.clone();
-            self.tell_tuner(TunerFeed::Controls { log_at: group.at, controls });
+            self.tell_tuner(TunerFeed::Controls {
+                log_at: group.at,
+                controls,
+            });
         }
         let n_shards = self.shards.len();
         let mut feeds: Vec<Vec<ShardFeed>> = vec![Vec::new(); n_shards];
@@ -334,8 +367,13 @@ impl Committer {
         self.state.read_something |= !arrivals.is_empty();
         if group.tick {
             self.state.read_something = false;
-            feeds.iter_mut().for_each(|feed| feed.push(ShardFeed::Tick { seq: group.seq }));
-            self.tell_tuner(TunerFeed::Tick { seq: group.seq, log_at: group.at });
+            feeds
+                .iter_mut()
+                .for_each(|feed| feed.push(ShardFeed::Tick { seq: group.seq }));
+            self.tell_tuner(TunerFeed::Tick {
+                seq: group.seq,
+                log_at: group.at,
+            });
         }
         for (idx, feed) in feeds.iter().enumerate() {
             self.tell_shard(idx, feed);
@@ -375,8 +413,14 @@ impl Committer {
             return;
         }
         let seq = self.state.seq;
-        let bookmark = Bookmark { next_event_id: self.pending.next_event_id() };
-        self.state.gathering = Some(Gathering { seq, bookmark, parts: Vec::new() });
+        let bookmark = Bookmark {
+            next_event_id: self.pending.next_event_id(),
+        };
+        self.state.gathering = Some(Gathering {
+            seq,
+            bookmark,
+            parts: Vec::new(),
+        });
         self.state.samples_since_snapshot = 0;
         for idx in 0..self.shards.len() {
             self.tell_shard(idx, &[ShardFeed::Snapshot { seq }]);
@@ -392,12 +436,26 @@ impl Committer {
         if gathering.parts.len() < self.shards.len() + 1 {
             return;
         }
-        let Some(Gathering { seq, bookmark, mut parts }) = self.state.gathering.take() else { return };
-        parts.push(("committer".into(), codec::encode(BOOKMARK_FORMAT, &bookmark)));
+        let Some(Gathering {
+            seq,
+            bookmark,
+            mut parts,
+        }) = self.state.gathering.take()
+        else {
+            return;
+        };
+        parts.push((
+            "committer".into(),
+            codec::encode(BOOKMARK_FORMAT, &bookmark),
+        ));
         let written = self
             .commit_effects()
             .map_err(|e| e.to_string())
-            .and_then(|()| self.store.write_snapshot(seq, &parts).map_err(|e| e.to_string()));
+            .and_then(|()| {
+                self.store
+                    .write_snapshot(seq, &parts)
+                    .map_err(|e| e.to_string())
+            });
         match written {
             Ok(()) => tracing::info!(seq, "snapshot written"),
             Err(error) => {
@@ -414,7 +472,12 @@ impl Committer {
             return Ok(());
         }
         let effects = self.pending.take();
-        let group = Group { seq: self.state.seq + 1, at: clock::now(), effects, ..Group::default() };
+        let group = Group {
+            seq: self.state.seq + 1,
+            at: clock::now(),
+            effects,
+            ..Group::default()
+        };
         self.commit(&group)
     }
 
@@ -523,13 +586,16 @@ impl Committer {
         for report in &group.reports {
             let key = report_key(report);
             for sample in samples.by_ref().take(report.n_samples.into()) {
-                self.dedup.restore(key, names.series_key(sample.series).metric, group.at);
+                self.dedup
+                    .restore(key, names.series_key(sample.series).metric, group.at);
             }
         }
     }
-
 }
 
 fn report_key(report: &StoredReport) -> ReportKey {
-    ReportKey { hi: (report.key >> 64) as u64, lo: report.key as u64 }
+    ReportKey {
+        hi: (report.key >> 64) as u64,
+        lo: report.key as u64,
+    }
 }

@@ -39,7 +39,13 @@ impl Pending {
     #[must_use]
     pub(crate) fn new(next_event_id: u64, counters: Arc<Counters>, askers: Askers) -> Self {
         let already_stored = HashSet::new();
-        Self { effects: Effects::default(), next_event_id, already_stored, counters, askers }
+        Self {
+            effects: Effects::default(),
+            next_event_id,
+            already_stored,
+            counters,
+            askers,
+        }
     }
 
     /// The id of the next pattern.
@@ -50,7 +56,8 @@ impl Pending {
 
     /// A replay begins: these patterns are in the store.
     pub(crate) fn expect_again(&mut self, stored: impl IntoIterator<Item = PatternEvent>) {
-        self.already_stored.extend(stored.into_iter().map(|event| identity(&event)));
+        self.already_stored
+            .extend(stored.into_iter().map(|event| identity(&event)));
     }
 
     /// The replay is over.
@@ -60,7 +67,12 @@ impl Pending {
 
     /// Takes a shard's findings.
     pub(crate) fn found(&mut self, found: Vec<Found>, names: &Names) {
-        for Found { agent, metric, finding } in found {
+        for Found {
+            agent,
+            metric,
+            finding,
+        } in found
+        {
             // A finding about the agent as a whole has no metric; in words it is about its reports.
             let metric = metric.map_or("", |metric| names.metric_name(metric));
             let (subject, unit) = match Kpi::from_name(metric) {
@@ -117,6 +129,11 @@ impl Pending {
 fn identity(event: &PatternEvent) -> Identity {
     let finding = &event.finding;
     let (agent, metric) = (event.agent_id.clone(), event.metric.clone());
-    (agent, metric, finding.kind, finding.start, finding.detected_at)
+    (
+        agent,
+        metric,
+        finding.kind,
+        finding.start,
+        finding.detected_at,
+    )
 }
-

@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// How the tuner is written into a snapshot.
-pub(crate) const TUNER_FORMAT: Format = Format { kind: 21, version: 1 };
+pub(crate) const TUNER_FORMAT: Format = Format {
+    kind: 21,
+    version: 1,
+};
 
 /// Starts the tuner's thread.
 ///
@@ -39,7 +42,9 @@ pub(crate) fn spawn_tuner(
         waiting: VecDeque::new(),
         told: BTreeMap::new(),
     };
-    std::thread::Builder::new().name("tuner".into()).spawn(move || thread.run(&feed))
+    std::thread::Builder::new()
+        .name("tuner".into())
+        .spawn(move || thread.run(&feed))
 }
 
 struct TunerThread {
@@ -79,11 +84,16 @@ impl TunerThread {
     /// Takes the first of the waiting if its time has come.
     fn step(&mut self) -> bool {
         if let Some(TunerFeed::Tick { seq, .. }) = self.waiting.front()
-            && self.told.get(seq).is_none_or(|(n_told, _)| *n_told < self.n_shards)
+            && self
+                .told
+                .get(seq)
+                .is_none_or(|(n_told, _)| *n_told < self.n_shards)
         {
             return false;
         }
-        let Some(next) = self.waiting.pop_front() else { return false };
+        let Some(next) = self.waiting.pop_front() else {
+            return false;
+        };
         let mut decisions = Vec::new();
         match next {
             TunerFeed::Join(agents) => {
@@ -99,11 +109,16 @@ impl TunerThread {
             TunerFeed::Tick { seq, log_at } => {
                 let (_, mut readings) = self.told.remove(&seq).unwrap_or_default();
                 readings.sort_unstable_by_key(|reading| reading.agent);
-                self.tuner.tick(&readings, &self.roles, log_at, &mut decisions);
+                self.tuner
+                    .tick(&readings, &self.roles, log_at, &mut decisions);
             }
             TunerFeed::Snapshot { seq } => {
                 let bytes = codec::encode(TUNER_FORMAT, &self.tuner);
-                let part = Part { seq, name: "tuner".into(), bytes };
+                let part = Part {
+                    seq,
+                    name: "tuner".into(),
+                    bytes,
+                };
                 let _gone = self.inbox.send(Inbox::Part(part));
             }
             _ => {}

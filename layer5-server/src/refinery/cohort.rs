@@ -131,8 +131,12 @@ impl Cohort {
         let mut spread = Self::study(&config, space, SamplerKind::Sobol);
         let mut arms = vec![settings::initial(&config.parameter)];
         arms.extend((1..ARMS).map(|_| spread.ask().point));
-        let prior =
-            GaussianPrior::NormalInverseGamma { mean: 0.0, kappa: 0.1, alpha: 2.0, beta: 0.1 };
+        let prior = GaussianPrior::NormalInverseGamma {
+            mean: 0.0,
+            kappa: 0.1,
+            alpha: 2.0,
+            beta: 0.1,
+        };
         let bandit = GaussianThompson::new(arms.len(), Memory::Forever, prior)
             .expect("sixteen arms and a proper prior are legal");
         Ok(Self {
@@ -182,7 +186,9 @@ impl Cohort {
         let holdout = n >= 3.0 && ((n + 1.0) * share).floor() > (n * share).floor()
             || self.members.len() == 3 && share > 0.0;
         let initial = settings::initial(&self.config.parameter);
-        self.members.entry(agent).or_insert_with(|| Member::new(name.into(), initial, holdout));
+        self.members
+            .entry(agent)
+            .or_insert_with(|| Member::new(name.into(), initial, holdout));
     }
 
     /// Where the loop is.
@@ -216,19 +222,28 @@ impl Cohort {
         }
         let mut controls = Vec::new();
         for reading in readings {
-            let Some(member) = self.members.get_mut(&reading.agent) else { continue };
+            let Some(member) = self.members.get_mut(&reading.agent) else {
+                continue;
+            };
             let objective = reading.sums[self.slots.0];
             let sign = match self.config.objective.better {
                 Better::Lower => 1.0,
                 Better::Higher => -1.0,
             };
-            let Some(mean) = objective.mean().filter(|&mean| mean > 0.0) else { continue };
+            let Some(mean) = objective.mean().filter(|&mean| mean > 0.0) else {
+                continue;
+            };
             let log_cost = sign * mean.ln();
             let guard = self.slots.1.map_or((0, 0.0), |slot| {
                 (reading.sums[slot].n, reading.sums[slot].sum)
             });
             let span = (reading.first, reading.last);
-            member.read(span, (objective.n, log_cost), guard, 2 * self.config.window_len);
+            member.read(
+                span,
+                (objective.n, log_cost),
+                guard,
+                2 * self.config.window_len,
+            );
             if member.holdout {
                 controls.push((reading.agent, log_cost));
             }
@@ -273,7 +288,10 @@ impl Cohort {
     }
 
     fn guard_held(&self, agent: AgentId, means: &Means) -> bool {
-        match (self.members[&agent].anchor.and_then(|a| a.guard), means.guard) {
+        match (
+            self.members[&agent].anchor.and_then(|a| a.guard),
+            means.guard,
+        ) {
             (Some(before), Some(after)) => self.config.objective.guard_holds(before, after),
             _ => true,
         }
@@ -288,8 +306,12 @@ impl Cohort {
         log_at: Timestamp,
         out: &mut Vec<Decision>,
     ) {
-        let Some(member) = self.members.get_mut(&agent) else { return };
-        let Some(under_way) = member.under_way.take() else { return };
+        let Some(member) = self.members.get_mut(&agent) else {
+            return;
+        };
+        let Some(under_way) = member.under_way.take() else {
+            return;
+        };
         self.open.remove(&under_way.id);
         let observed = 1.0 - (value - under_way.before).exp();
         out.push(Decision::Evaluated {
@@ -301,7 +323,8 @@ impl Cohort {
             predicted: under_way.predicted,
         });
         if let Some(predicted) = self.study.predict(&under_way.point) {
-            self.misses.add((value - predicted.mean).abs() / deviation(&predicted));
+            self.misses
+                .add((value - predicted.mean).abs() / deviation(&predicted));
         }
         member.relative = value;
         if let Some(anchor) = &mut member.anchor {
@@ -317,7 +340,9 @@ impl Cohort {
                     .expect("an asked trial is told once, with a finite value");
             }
             Some(id) => {
-                self.study.tell(id, TrialOutcome::Failed).expect("an asked trial is told once");
+                self.study
+                    .tell(id, TrialOutcome::Failed)
+                    .expect("an asked trial is told once");
             }
             None => {
                 self.study
@@ -326,7 +351,9 @@ impl Cohort {
             }
         }
         if let Some(arm) = arm {
-            self.bandit.reward(arm, -value).expect("a known arm and a finite value");
+            self.bandit
+                .reward(arm, -value)
+                .expect("a known arm and a finite value");
         }
         let worse = observed < -WORSE || !guard_held;
         if worse && purpose != Some(Purpose::Rollback) {
@@ -347,22 +374,35 @@ impl Cohort {
     /// While something is rolled out, every full window of an agent that has it, and of a holdout, is one more value of
     /// the experiment: the improvement over the initial setting.
     fn prove(&mut self) {
-        let Phase::RollOut(campaign) = &self.phase else { return };
+        let Phase::RollOut(campaign) = &self.phase else {
+            return;
+        };
         let target = campaign.target.clone();
         let due: Vec<(AgentId, Group, Means)> = self
             .members
             .iter()
             .filter(|(_, m)| m.under_way.is_none() && m.anchor.is_some())
             .filter_map(|(&agent, m)| {
-                let group = if m.holdout { Group::Control } else { Group::Treated };
+                let group = if m.holdout {
+                    Group::Control
+                } else {
+                    Group::Treated
+                };
                 let counts = m.holdout || m.current == target;
-                Some((agent, group, m.means(self.config.window_len).filter(|_| counts)?))
+                Some((
+                    agent,
+                    group,
+                    m.means(self.config.window_len).filter(|_| counts)?,
+                ))
             })
             .collect();
         for (agent, group, means) in due {
             let improvement = 1.0 - self.value(agent, &means).exp();
             if let Phase::RollOut(campaign) = &mut self.phase {
-                campaign.experiment.add(group, improvement).expect("improvements are finite");
+                campaign
+                    .experiment
+                    .add(group, improvement)
+                    .expect("improvements are finite");
             }
             if let Some(member) = self.members.get_mut(&agent) {
                 member.window_used();
@@ -372,12 +412,16 @@ impl Cohort {
 
     /// What is under way for `agent` will have no outcome.
     fn give_up(&mut self, agent: AgentId) {
-        let Some(member) = self.members.get_mut(&agent) else { return };
+        let Some(member) = self.members.get_mut(&agent) else {
+            return;
+        };
         if let Some(under_way) = member.under_way.take() {
             self.open.remove(&under_way.id);
         }
         if let Some(id) = member.goal.take().and_then(|goal| goal.trial) {
-            self.study.tell(id, TrialOutcome::Failed).expect("an asked trial is told once");
+            self.study
+                .tell(id, TrialOutcome::Failed)
+                .expect("an asked trial is told once");
         }
     }
 
@@ -401,7 +445,10 @@ impl Cohort {
 
     fn choose_trials(&mut self) {
         let allowed = (self.config.canary_share * self.members.len() as f64).ceil() as usize;
-        let busy = self.members.values().filter(|m| m.goal.is_some() || m.under_way.is_some());
+        let busy = self
+            .members
+            .values()
+            .filter(|m| m.goal.is_some() || m.under_way.is_some());
         let free = allowed.saturating_sub(busy.count());
         let mut ready: Vec<(u32, AgentId)> = self
             .members
@@ -449,7 +496,10 @@ impl Cohort {
     }
 
     fn begin_campaign(&mut self, now: Timestamp) {
-        let worth = self.study.recommend().filter(|best| best.predicted.mean < (-WORTH_IT).ln_1p());
+        let worth = self
+            .study
+            .recommend()
+            .filter(|best| best.predicted.mean < (-WORTH_IT).ln_1p());
         self.phase = match worth {
             None => Phase::Settled,
             Some(best) => Phase::RollOut(Box::new(Campaign {
@@ -477,20 +527,33 @@ impl Cohort {
 
     fn choose_rollouts(&mut self, now: Timestamp) {
         let guardrails = self.guardrails();
-        let ready: Vec<AgentId> =
-            self.members.iter().filter(|(_, m)| self.can_begin(m)).map(|(&a, _)| a).collect();
+        let ready: Vec<AgentId> = self
+            .members
+            .iter()
+            .filter(|(_, m)| self.can_begin(m))
+            .map(|(&a, _)| a)
+            .collect();
         let initial = settings::initial(&self.config.parameter);
-        let Phase::RollOut(campaign) = &mut self.phase else { return };
+        let Phase::RollOut(campaign) = &mut self.phase else {
+            return;
+        };
         let mut taken_back = false;
         if !campaign.proven {
-            match campaign.rollout.advance(&campaign.experiment.verdict(), &guardrails, now) {
+            match campaign
+                .rollout
+                .advance(&campaign.experiment.verdict(), &guardrails, now)
+            {
                 Move::Hold => {}
                 Move::Extend(_) => campaign.experiment = Self::experiment(),
                 Move::Finished => campaign.proven = true,
                 Move::TakeBack => taken_back = true,
             }
         }
-        let target = if taken_back { initial } else { campaign.target.clone() };
+        let target = if taken_back {
+            initial
+        } else {
+            campaign.target.clone()
+        };
         let (purpose, proposed_by) = match taken_back {
             true => (Purpose::Rollback, "rollback"),
             false => (Purpose::Rollout, "rollout"),
@@ -526,8 +589,11 @@ impl Cohort {
         for agent in led {
             self.drop_anchor(agent);
             let member = &self.members[&agent];
-            let held_back =
-                stopped && member.goal.as_ref().is_some_and(|g| g.purpose != Purpose::Rollback);
+            let held_back = stopped
+                && member
+                    .goal
+                    .as_ref()
+                    .is_some_and(|g| g.purpose != Purpose::Rollback);
             if member.anchor.is_some() && !member.holdout && !held_back {
                 self.recommend(agent, log_at, out);
             }
@@ -537,17 +603,34 @@ impl Cohort {
     /// Takes the window as the anchor where there is none yet, or an old one.
     fn drop_anchor(&mut self, agent: AgentId) {
         let member = &self.members[&agent];
-        if member.anchor.is_some_and(|a| member.holdout || a.uses < ANCHOR_USES) {
+        if member
+            .anchor
+            .is_some_and(|a| member.holdout || a.uses < ANCHOR_USES)
+        {
             return;
         }
-        let Some(means) = member.means(self.config.window_len) else { return };
+        let Some(means) = member.means(self.config.window_len) else {
+            return;
+        };
         let level = self.corrected(&means);
-        let relative = self.study.predict(&member.current).map_or(member.relative, |p| p.mean);
+        let relative = self
+            .study
+            .predict(&member.current)
+            .map_or(member.relative, |p| p.mean);
         let initial = settings::initial(&self.config.parameter);
-        let relative = if member.current == initial { 0.0 } else { relative };
+        let relative = if member.current == initial {
+            0.0
+        } else {
+            relative
+        };
         let member = self.members.get_mut(&agent).expect("looked up above");
         member.relative = relative;
-        member.anchor = Some(Anchor { level, relative, guard: means.guard, uses: 0 });
+        member.anchor = Some(Anchor {
+            level,
+            relative,
+            guard: means.guard,
+            uses: 0,
+        });
     }
 
     fn recommend(&mut self, agent: AgentId, log_at: Timestamp, out: &mut Vec<Decision>) {
@@ -577,7 +660,13 @@ impl Cohort {
         self.open.insert(id, agent);
         let before = member.relative;
         let member = self.members.get_mut(&agent).expect("looked up above");
-        member.under_way = Some(UnderWay { id, point, predicted, before, delivered: false });
+        member.under_way = Some(UnderWay {
+            id,
+            point,
+            predicted,
+            before,
+            delivered: false,
+        });
     }
 
     /// What going from a setting of value `before` to `point` is expected to bring: the improvement with its 95 %
@@ -599,10 +688,18 @@ impl Cohort {
 
     /// Layer7 has the recommendation `id`. Returns whether it was one of this cohort's.
     pub fn delivered(&mut self, id: Uuid) -> bool {
-        let Some(member) = self.open.get(&id).and_then(|agent| self.members.get_mut(agent)) else {
+        let Some(member) = self
+            .open
+            .get(&id)
+            .and_then(|agent| self.members.get_mut(agent))
+        else {
             return false;
         };
-        if let Some(under_way) = member.under_way.as_mut().filter(|u| u.id == id && !u.delivered) {
+        if let Some(under_way) = member
+            .under_way
+            .as_mut()
+            .filter(|u| u.id == id && !u.delivered)
+        {
             under_way.delivered = true;
             let point = under_way.point.clone();
             member.changed(point, self.config.settle_len);
@@ -618,13 +715,18 @@ impl Cohort {
         log_at: Timestamp,
         out: &mut Vec<Decision>,
     ) -> bool {
-        let Some(&agent) = self.open.get(&id) else { return false };
+        let Some(&agent) = self.open.get(&id) else {
+            return false;
+        };
         let Some(improvement) = applied else {
             self.give_up(agent);
             return true;
         };
         self.delivered(id);
-        let before = self.members[&agent].under_way.as_ref().map_or(0.0, |u| u.before);
+        let before = self.members[&agent]
+            .under_way
+            .as_ref()
+            .map_or(0.0, |u| u.before);
         let value = before + (1.0 - improvement.min(0.99)).ln();
         self.close(agent, value.clamp(-5.0, 5.0), true, log_at, out);
         true

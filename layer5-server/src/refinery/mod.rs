@@ -13,6 +13,7 @@ pub mod control_level;
 pub mod member;
 pub mod peers;
 pub mod reading;
+pub mod scale;
 pub mod settings;
 pub mod shard;
 pub mod tuner;

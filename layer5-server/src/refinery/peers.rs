@@ -3,11 +3,15 @@
 //! Called from: [`super::tuner`].
 //! Notation: `x` = exponentially weighted mean of an agent's log metric; `z = 0.6745 (x - median) / MAD` over agents.
 //! Invariants: told once until it is over; agents held are bounded by the agents known; deterministic in agent order.
-//! Reference: Iglewicz and Hoaglin (1993), "How to Detect and Handle Outliers": the modified z-score and its 3.5.
+//! Reference: Iglewicz and Hoaglin (1993), "How to Detect and Handle Outliers": the modified z-score. Their 3.5 is for
+//! one look at few values; here an agent must stay beyond three robust deviations in four looks.
 
 use std::collections::BTreeMap;
 
-use layer5_core::{AgentId, Finding, MetricId, PatternKind, Timestamp, event::{Detail, Direction}};
+use layer5_core::{
+    AgentId, Finding, MetricId, PatternKind, Timestamp,
+    event::{Detail, Direction},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Found, Reading, Roles};
@@ -20,7 +24,7 @@ const COMPARE_EVERY: u32 = 8;
 const TICKS_MIN: u32 = 30;
 const AGENTS_MIN: usize = 8;
 /// Modified z-score beyond which an agent is an outlier, and below which it is none any more.
-const OUTLIER_Z: f64 = 3.5;
+const OUTLIER_Z: f64 = 3.0;
 const NORMAL_Z: f64 = 2.0;
 /// Comparisons in a row that make it persistent.
 const PERSISTENT: u32 = 4;
@@ -44,10 +48,18 @@ pub struct Peers {
 
 impl Peers {
     /// One tick; `now` is the newest `recorded_at` of all. Metrics that are not positive are left out.
-    pub fn tick(&mut self, readings: &[Reading], roles: &Roles, now: Timestamp, found: &mut Vec<Found>) {
+    pub fn tick(
+        &mut self,
+        readings: &[Reading],
+        roles: &Roles,
+        now: Timestamp,
+        found: &mut Vec<Found>,
+    ) {
         for reading in readings {
             for (sum, standings) in reading.sums.iter().zip(&mut self.standings) {
-                let Some(mean) = sum.mean().filter(|&mean| mean > 0.0) else { continue };
+                let Some(mean) = sum.mean().filter(|&mean| mean > 0.0) else {
+                    continue;
+                };
                 let standing = standings.entry(reading.agent).or_default();
                 standing.ticks = standing.ticks.saturating_add(1);
                 let weight = WEIGHT.max(1.0 / f64::from(standing.ticks));
@@ -81,7 +93,11 @@ fn compare(
     for (&agent, standing) in standings.iter_mut().filter(|(_, s)| s.ticks >= TICKS_MIN) {
         let z = 0.6745 * (standing.x - median) / mad;
         if z.abs() < NORMAL_Z {
-            *standing = Standing { beyond: 0, told: false, ..*standing };
+            *standing = Standing {
+                beyond: 0,
+                told: false,
+                ..*standing
+            };
         } else if z.abs() > OUTLIER_Z {
             if standing.beyond == 0 {
                 standing.since = now;
@@ -89,7 +105,11 @@ fn compare(
             standing.beyond += 1;
         }
         if standing.beyond >= PERSISTENT && !std::mem::replace(&mut standing.told, true) {
-            found.push(Found { agent, metric: Some(metric), finding: outlier(standing, median, z, now) });
+            found.push(Found {
+                agent,
+                metric: Some(metric),
+                finding: outlier(standing, median, z, now),
+            });
         } else if standing.beyond < PERSISTENT {
             standing.told = false;
         }
@@ -104,9 +124,13 @@ fn outlier(standing: &Standing, median: f64, z: f64, now: Timestamp) -> Finding 
         end: now,
         detected_at: now,
         score: z.abs() / (z.abs() + OUTLIER_Z),
-        // Of a normal peer, to stay beyond 3.5 by chance: 0.0005 each time.
-        confidence: 1.0 - 0.0005 * 60.0 / z.abs().powi(2),
-        direction: if z > 0.0 { Direction::Up } else { Direction::Down },
+        // Chebyshev's bound, which asks nothing of the fleet's distribution.
+        confidence: 1.0 - 1.0 / z.powi(2),
+        direction: if z > 0.0 {
+            Direction::Up
+        } else {
+            Direction::Down
+        },
         magnitude: (standing.x.exp() - median.exp()).abs(),
         baseline: median.exp(),
     }
@@ -123,7 +147,9 @@ mod tests {
 
     /// `n` ticks of 20 agents, of which the one numbered 7 is `factor` times as slow.
     fn outliers(n: u32, factor: f64) -> Vec<Found> {
-        let roles = Roles { metrics: vec![MetricId(0)] };
+        let roles = Roles {
+            metrics: vec![MetricId(0)],
+        };
         let (mut peers, mut found) = (Peers::default(), Vec::new());
         for t in 0..n {
             let now = Timestamp::from_millis(i64::from(t) * 1000);
@@ -132,7 +158,11 @@ mod tests {
                     let mut reading = Reading::starting(AgentId(agent), now);
                     let own = if agent == 7 { factor } else { 1.0 };
                     let wobble = f64::from((agent * 31 + t * 17) % 11) / 100.0;
-                    reading.add(0, now, 50.0 * own * (1.0 + wobble + f64::from(agent) / 100.0));
+                    reading.add(
+                        0,
+                        now,
+                        50.0 * own * (1.0 + wobble + f64::from(agent) / 100.0),
+                    );
                     reading
                 })
                 .collect();
@@ -145,7 +175,10 @@ mod tests {
     fn the_bad_agent_is_told_once() {
         let found = outliers(600, 1.9);
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].agent, found[0].finding.direction), (AgentId(7), Direction::Up));
+        assert_eq!(
+            (found[0].agent, found[0].finding.direction),
+            (AgentId(7), Direction::Up)
+        );
         assert!((found[0].finding.magnitude - 50.0).abs() < 12.0);
     }
 

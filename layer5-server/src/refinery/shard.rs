@@ -14,7 +14,7 @@ use layer5_ingest::Arrival;
 use layer5_patterns::{Watch, WatchConfig, watch::WatchState};
 use serde::{Deserialize, Serialize};
 
-use super::{Reading, Roles};
+use super::{Reading, Roles, scale::Scale};
 
 /// A pattern, and the series it was found in. `metric` is `None` for a finding about the agent as a whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +123,7 @@ struct SeriesState {
     series: SeriesId,
     metric: MetricId,
     slot: Option<u8>,
+    scale: Scale,
     agent: u32,
     watch: Watch,
 }
@@ -198,7 +199,9 @@ impl Shard {
                 .get_or_insert_with(|| Reading::starting(arrival.agent, sample.at))
                 .add(slot as usize, sample.at, sample.value);
         }
-        let update = state.watch.update(sample.value, sample.at, &self.config);
+        let update = state
+            .watch
+            .update(state.scale.watched(sample.value), sample.at, &self.config);
         for finding in update.findings.iter() {
             // Silence is the agent's, not one of each of its metrics: the rhythm tells it once.
             if !matches!(finding.detail, Detail::Missing { .. }) {
@@ -206,7 +209,7 @@ impl Shard {
                 found.push(Found {
                     agent: agent.agent,
                     metric,
-                    finding: *finding,
+                    finding: state.scale.finding(*finding),
                 });
             }
         }
@@ -281,7 +284,7 @@ impl Shard {
                     series: s.series,
                     agent,
                     metric: s.metric,
-                    state: s.watch.state(),
+                    state: s.scale.state(s.watch.state()),
                 })
                 .collect(),
         )
@@ -310,6 +313,7 @@ impl Shard {
             series,
             metric,
             slot: self.roles.slot(metric).map(|slot| slot as u8),
+            scale: Scale::of(metric),
             agent: agent_idx,
             watch: watch.unwrap_or_else(|| Watch::new(&self.config)),
         });

@@ -129,8 +129,10 @@ impl Tuner {
     pub fn new(
         cohorts: Vec<(CohortConfig, (usize, Option<usize>))>,
     ) -> Result<Self, layer5_optimize::SpaceError> {
-        let cohorts: Result<_, _> =
-            cohorts.into_iter().map(|(config, slots)| Cohort::new(config, slots)).collect();
+        let cohorts: Result<_, _> = cohorts
+            .into_iter()
+            .map(|(config, slots)| Cohort::new(config, slots))
+            .collect();
         Ok(Self {
             cohorts: cohorts?,
             home: BTreeMap::new(),
@@ -152,12 +154,19 @@ impl Tuner {
     #[must_use]
     pub fn fits(&self, cohorts: &[(CohortConfig, (usize, Option<usize>))]) -> bool {
         self.cohorts.len() == cohorts.len()
-            && self.cohorts.iter().zip(cohorts).all(|(mine, (config, _))| mine.config == *config)
+            && self
+                .cohorts
+                .iter()
+                .zip(cohorts)
+                .all(|(mine, (config, _))| mine.config == *config)
     }
 
     /// An agent was seen for the first time.
     pub fn join(&mut self, agent: AgentId, name: &str) {
-        let home = self.cohorts.iter().position(|cohort| cohort.config.matches(name));
+        let home = self
+            .cohorts
+            .iter()
+            .position(|cohort| cohort.config.matches(name));
         if let Some(idx) = home {
             self.cohorts[idx].join(agent, name);
             self.home.insert(agent, idx);
@@ -187,8 +196,11 @@ impl Tuner {
         out.extend(found.into_iter().map(Decision::Found));
         let from = out.len();
         for (idx, cohort) in self.cohorts.iter_mut().enumerate() {
-            let mine: Vec<Reading> =
-                readings.iter().filter(|r| self.home.get(&r.agent) == Some(&idx)).copied().collect();
+            let mine: Vec<Reading> = readings
+                .iter()
+                .filter(|r| self.home.get(&r.agent) == Some(&idx))
+                .copied()
+                .collect();
             cohort.tick(&mine, self.now, log_at, self.stopped, out);
         }
         self.count(&out[from..], log_at);
@@ -198,12 +210,25 @@ impl Tuner {
     pub fn control(&mut self, control: &Control, log_at: Timestamp, out: &mut Vec<Decision>) {
         let from = out.len();
         match control {
-            Control::Delivered { optimization_id, .. } | Control::HandedOut { optimization_id, .. } => {
-                let _mine = self.cohorts.iter_mut().any(|c| c.delivered(*optimization_id));
+            Control::Delivered {
+                optimization_id, ..
             }
-            Control::Refused { optimization_id, .. } => {
+            | Control::HandedOut {
+                optimization_id, ..
+            } => {
+                let _mine = self
+                    .cohorts
+                    .iter_mut()
+                    .any(|c| c.delivered(*optimization_id));
+            }
+            Control::Refused {
+                optimization_id, ..
+            } => {
                 let id = *optimization_id;
-                let _mine = self.cohorts.iter_mut().any(|c| c.told(id, None, log_at, out));
+                let _mine = self
+                    .cohorts
+                    .iter_mut()
+                    .any(|c| c.told(id, None, log_at, out));
             }
             Control::Feedback(outcome) => self.feedback(outcome, log_at, out),
             Control::Evolution(evolution) => {
@@ -224,11 +249,20 @@ impl Tuner {
     fn feedback(&mut self, outcome: &Outcome, log_at: Timestamp, out: &mut Vec<Decision>) {
         let id = outcome.optimization_id;
         let applied = outcome.success.then_some(outcome.performance_delta);
-        if self.cohorts.iter_mut().any(|cohort| cohort.told(id, applied, log_at, out)) {
+        if self
+            .cohorts
+            .iter_mut()
+            .any(|cohort| cohort.told(id, applied, log_at, out))
+        {
             return;
         }
-        let (Some(open), Some(improvement)) = (self.asks.remove(&id), applied) else { return };
-        let cohort = self.cohorts.iter_mut().find(|c| c.config.name == open.study);
+        let (Some(open), Some(improvement)) = (self.asks.remove(&id), applied) else {
+            return;
+        };
+        let cohort = self
+            .cohorts
+            .iter_mut()
+            .find(|c| c.config.name == open.study);
         if let Some(cohort) = cohort.or_else(|| self.ad_hoc.get_mut(&open.study)) {
             cohort.outcome(&open, improvement);
         }
@@ -294,7 +328,10 @@ impl Tuner {
                         self.decided.insert(agent, log_at);
                     }
                 }
-                Decision::Evaluated { evaluation, predicted } => {
+                Decision::Evaluated {
+                    evaluation,
+                    predicted,
+                } => {
                     self.evaluated += 1;
                     let judged = Judged {
                         at: log_at,
@@ -303,7 +340,9 @@ impl Tuner {
                         lower: predicted.1,
                         upper: predicted.2,
                     };
-                    self.accuracy.add(judged).expect("intervals are ordered and finite");
+                    self.accuracy
+                        .add(judged)
+                        .expect("intervals are ordered and finite");
                 }
                 Decision::Found(_) => {}
                 Decision::Answer(_) => *self.issued.entry("ask".into()).or_default() += 1,
@@ -315,7 +354,9 @@ impl Tuner {
     #[must_use]
     pub fn score(&self, now: Timestamp) -> Score {
         let recent = |agent: &AgentId| {
-            self.decided.get(agent).is_some_and(|at| now.seconds_since(*at) <= 3600.0)
+            self.decided
+                .get(agent)
+                .is_some_and(|at| now.seconds_since(*at) <= 3600.0)
         };
         let n_agents = self.home.len();
         let decided = self.home.keys().filter(|agent| recent(agent)).count();
@@ -334,7 +375,11 @@ impl Tuner {
     /// Every study, for people.
     #[must_use]
     pub fn studies(&self) -> Vec<StudyView> {
-        self.cohorts.iter().chain(self.ad_hoc.values()).map(Cohort::view).collect()
+        self.cohorts
+            .iter()
+            .chain(self.ad_hoc.values())
+            .map(Cohort::view)
+            .collect()
     }
 }
 

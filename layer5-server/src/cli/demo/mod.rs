@@ -22,6 +22,7 @@ use self::{
     results::Addresses,
     setup::Listen,
 };
+use super::log;
 use crate::{
     app,
     clock::now,
@@ -176,6 +177,10 @@ async fn set_up(args: &DemoArgs) -> Result<Stage, String> {
     let steps = (f64::from(args.seconds) * STEPS_PER_SECOND) as usize;
     let clock = FleetClock::ending_before(now(), steps);
     let mut config = setup::base_config(api.address, metrics.address, folder.path());
+    if let Ok(level) = std::env::var("RUST_LOG") {
+        config.log.level = level;
+    }
+    log::start(&config.log).map_err(|failure| failure.message)?;
     let neighbours = match args.source {
         Source::Host => None,
         Source::Fleet => Some(Neighbours {
