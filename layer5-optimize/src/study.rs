@@ -50,8 +50,8 @@ pub struct StudyConfig {
     pub direction: Direction,
     /// Fixes every random choice.
     pub seed: u64,
-    /// How many evaluations the caller means to spend, if known: samplers then end with refinement, not exploration.
-    /// Asking beyond it is allowed.
+    /// How many evaluations the caller means to spend, if known. It is kept with the study and handed to every sampler;
+    /// none of them plans by it. Asking beyond it is allowed.
     pub budget: Option<usize>,
     /// What suggests points.
     pub sampler: SamplerKind,

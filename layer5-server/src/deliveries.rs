@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crossbeam::channel::Sender;
+use crossbeam::channel::{Sender, TrySendError};
 use tokio::{
     sync::{Notify, oneshot, watch},
     task::JoinHandle,
@@ -137,10 +137,23 @@ fn view(name: &'static str, door: &DoorSnapshot) -> Neighbour {
     }
 }
 
-/// Makes a control durable; `false` when the service is going down.
+/// Pause between two tries at a full inbox.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+
+/// Makes a control durable, waiting for room where there is none; `false` when the service is going down.
 async fn told(inbox: Sender<Inbox>, control: Control) -> bool {
     let (answer, durable) = oneshot::channel();
-    inbox.try_send(Inbox::Control(control, answer)).is_ok() && durable.await.is_ok()
+    let mut message = Inbox::Control(control, answer);
+    loop {
+        match inbox.try_send(message) {
+            Ok(()) => return durable.await.is_ok(),
+            Err(TrySendError::Disconnected(_)) => return false,
+            Err(TrySendError::Full(back)) => {
+                message = back;
+                tokio::time::sleep(FULL_PAUSE).await;
+            }
+        }
+    }
 }
 
 async fn ask_layer7(

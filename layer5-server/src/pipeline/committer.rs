@@ -180,6 +180,9 @@ impl Committer {
             self.keep_refused();
             let done = self.state.stopping && drained.is_empty() && wait != Wait::Ready;
             if done && self.inbox.is_empty() && self.pending.is_empty() && self.finish() {
+                if let Err(error) = self.store.checkpoint() {
+                    return self.fail(&error);
+                }
                 return StopReason::Asked;
             }
         }
