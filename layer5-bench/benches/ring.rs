@@ -24,7 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    measurement::WallTime,
+};
 use crossbeam::queue::ArrayQueue;
 use layer5_ingest::ring::{mpsc, spsc};
 use ringbuf::traits::{Consumer as _, Producer as _, Split as _};
@@ -249,10 +252,15 @@ fn mpsc_batch(capacity: usize, producers: usize) -> Duration {
     })
 }
 
+/// A transfer through a ring of some capacity.
+type OneToOne = fn(usize) -> Duration;
+/// A transfer through a ring of some capacity, from so many producers.
+type ManyToOne = fn(usize, usize) -> Duration;
+
 fn one_to_one(c: &mut Criterion) {
     let mut group = c.benchmark_group("one_to_one");
     group.throughput(Throughput::Elements(N));
-    let rows: [(&str, fn(usize) -> Duration); 7] = [
+    let rows: [(&str, OneToOne); 7] = [
         ("layer5 spsc single", spsc_single),
         ("rtrb single", rtrb_single),
         ("ringbuf single", ringbuf_single),
@@ -272,7 +280,7 @@ fn one_to_one(c: &mut Criterion) {
 
 fn many_to_one(c: &mut Criterion) {
     let mut group = c.benchmark_group("many_to_one");
-    let rows: [(&str, fn(usize, usize) -> Duration); 4] = [
+    let rows: [(&str, ManyToOne); 4] = [
         ("layer5 mpsc single", mpsc_single),
         ("ArrayQueue single", array_queue),
         ("crossbeam-channel single", crossbeam_channel),
@@ -291,58 +299,63 @@ fn many_to_one(c: &mut Criterion) {
     }
 }
 
-fn uncontended(c: &mut Criterion) {
-    /// Items in flight, so that no store is read back at once.
+/// Times a push and the pop after it, with `push` and `pop` checked first.
+fn push_pop(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut push: impl FnMut(Item),
+    mut pop: impl FnMut() -> Item,
+) {
+    /// Items in flight, so that none is read back at once.
     const FILL: u64 = 64;
+    (0..FILL).for_each(|i| push(Item::new(i, 0)));
+    for i in 0..FILL {
+        assert_eq!(pop().0[0], i);
+        push(Item::new(i, 0));
+    }
+    let item = Item::new(0, 0);
+    group.bench_function(name, |b| {
+        b.iter(|| {
+            push(*black_box(&item));
+            black_box(&pop()).0[0]
+        });
+    });
+}
+
+fn uncontended(c: &mut Criterion) {
     let mut group = c.benchmark_group("uncontended");
     group.throughput(Throughput::Elements(1));
-    macro_rules! row {
-        ($name:literal, $push:expr, $pop:expr) => {{
-            let (mut push, mut pop) = ($push, $pop);
-            for i in 0..FILL {
-                push(Item::new(i, 0));
-            }
-            for i in 0..FILL {
-                assert_eq!(pop().0[0], i);
-                push(Item::new(i, 0));
-            }
-            let item = Item::new(0, 0);
-            group.bench_function($name, |b| {
-                b.iter(|| {
-                    push(*black_box(&item));
-                    black_box(&pop()).0[0]
-                });
-            });
-        }};
-    }
     let (mut p, mut c) = spsc::channel(1024);
-    row!(
+    push_pop(
+        &mut group,
         "layer5 spsc",
-        move |item| p.push(item).unwrap(),
-        move || c.pop().unwrap()
+        |item| assert!(p.push(item).is_ok()),
+        || c.pop().expect("64 items are in flight"),
     );
     let (p, mut c) = mpsc::channel(1024);
-    row!(
+    push_pop(
+        &mut group,
         "layer5 mpsc",
-        move |item| p.push(item).unwrap(),
-        move || c.pop().unwrap()
+        |item| assert!(p.push(item).is_ok()),
+        || c.pop().expect("64 items are in flight"),
     );
     let (mut p, mut c) = rtrb::RingBuffer::new(1024);
-    row!("rtrb", move |item| p.push(item).unwrap(), move || c
-        .pop()
-        .unwrap());
+    push_pop(
+        &mut group,
+        "rtrb",
+        |item| assert!(p.push(item).is_ok()),
+        || c.pop().expect("64 items are in flight"),
+    );
     let (mut p, mut c) = ringbuf::HeapRb::new(1024).split();
-    row!(
-        "ringbuf",
-        move |item| assert!(p.try_push(item).is_ok()),
-        move || c.try_pop().unwrap()
-    );
+    let push = |item| assert!(p.try_push(item).is_ok());
+    push_pop(&mut group, "ringbuf", push, || {
+        c.try_pop().expect("64 items are in flight")
+    });
     let queue = ArrayQueue::new(1024);
-    row!(
-        "ArrayQueue",
-        |item| assert!(queue.push(item).is_ok()),
-        || queue.pop().unwrap()
-    );
+    let push = |item| assert!(queue.push(item).is_ok());
+    push_pop(&mut group, "ArrayQueue", push, || {
+        queue.pop().expect("64 items are in flight")
+    });
 }
 
 /// Sends a number to a thread that sends it back, `n` times, spinning; returns the time.

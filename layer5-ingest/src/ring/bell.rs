@@ -17,9 +17,9 @@ use super::{
     sync::{AtomicBool, Condvar, Mutex, Ordering, lock, spin_loop, wait_while},
 };
 
-/// Looks before a sleeper sleeps: about two microseconds, the price of one sleep and wake-up. It does
-/// not yield in between: on a busy machine a yield costs a turn of everyone else, milliseconds, while
-/// a sleeper that is woken runs at once.
+/// Looks before a sleeper sleeps: about two microseconds, the price of one sleep and wake-up. It
+/// does not yield in between: on a busy machine a yield costs a turn of everyone else,
+/// milliseconds, while a sleeper that is woken runs at once.
 const SPINS: u32 = if cfg!(loom) { 1 } else { 64 };
 
 /// Where one end sleeps and the other rings.
