@@ -216,8 +216,10 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let mut names = restored_names(&store, &config)?;
     let persisted = (names.n_agents(), names.n_metrics(), names.n_series());
     let (roles, cohorts) = roles(&config, &mut names)?;
+    let moved = what_moves(&roles, &cohorts);
     let names: SharedNames = Arc::new(RwLock::new(names));
     let snapshot = Snapshot::read(&store).map_err(unreadable)?;
+    let first_event_again = snapshot.bookmark.next_event_id;
 
     let (inbox, inbox_end) = bounded(INBOX_LEN);
     let (tuner_feed, tuner_end) = bounded(TUNER_FEED_LEN);
@@ -276,6 +278,8 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
             clock::now().nanos().unsigned_abs(),
         ),
         pending,
+        settings: snapshot.bookmark.settings,
+        moved,
         bell: deliveries.bell(),
         counters: Arc::clone(&counters),
         meters: Arc::clone(&meters),
@@ -287,12 +291,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         },
         state: pipeline::State::after(store.totals().last_seq, persisted),
     };
-    replay(
-        &mut committer,
-        snapshot.seq,
-        snapshot.first_event_again,
-        &config,
-    )?;
+    replay(&mut committer, snapshot.seq, first_event_again, &config)?;
     let (failing, failed) = watch::channel(false);
     let committer = std::thread::Builder::new()
         .name("committer".into())
@@ -480,6 +479,18 @@ fn roles(config: &Config, names: &mut Names) -> Result<(Roles, Cohorts), StartEr
     Ok((Roles { metrics }, cohorts))
 }
 
+/// What each cohort's settings move.
+fn what_moves(roles: &Roles, cohorts: &Cohorts) -> Vec<pipeline::Moved> {
+    let moved =
+        |(cohort, (objective, _)): &(CohortConfig, (usize, Option<usize>))| pipeline::Moved {
+            study: cohort.name.clone(),
+            metric: roles.metrics[*objective],
+            better: cohort.objective.better,
+            settle_len: u32::try_from(cohort.settle_len).unwrap_or(u32::MAX),
+        };
+    cohorts.iter().map(moved).collect()
+}
+
 /// The tuner of the snapshot if it answers to this configuration, else a new one that knows the agents.
 fn tuner_for(
     saved: Option<Tuner>,
@@ -504,7 +515,7 @@ fn tuner_for(
 #[derive(Default)]
 struct Snapshot {
     seq: u64,
-    first_event_again: u64,
+    bookmark: pipeline::Bookmark,
     agents: Vec<SavedAgent>,
     tuner: Option<Tuner>,
 }
@@ -532,7 +543,7 @@ impl Snapshot {
                 "committer" => {
                     let bookmark: pipeline::Bookmark =
                         codec::decode(pipeline::BOOKMARK_FORMAT, bytes)?;
-                    snapshot.first_event_again = bookmark.next_event_id;
+                    snapshot.bookmark = bookmark;
                 }
                 _ => {
                     let agents: Vec<SavedAgent> = codec::decode(pipeline::SHARD_FORMAT, bytes)?;

@@ -299,7 +299,8 @@ impl Meters {
             handle: recorder.handle(),
             recorder,
             recent_acks: Mutex::default(),
-            quality: Mutex::default(),
+            // Before the first report there was none: what comes before the first refresh counts too.
+            quality: Mutex::new(vec![(Instant::now(), 0, 0)]),
             started: Instant::now(),
         })
     }
@@ -369,7 +370,12 @@ impl Meters {
     /// The page as Prometheus reads it.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.render()
+        // The recorder's counters are whole numbers and CPU time has a fraction, so it is kept as a gauge.
+        let (kept, told) = (
+            "process_cpu_seconds_total gauge",
+            "process_cpu_seconds_total counter",
+        );
+        self.handle.render().replace(kept, told)
     }
 
     /// Brings counters and gauges up to date and tidies the histograms; once a second.

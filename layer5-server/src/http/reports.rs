@@ -6,7 +6,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, header},
 };
 use layer5_ingest::BodyFormat;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::{
     Doors, body,
+    extract::Query,
     problem::Problem,
     wire::{RejectedReport, ReportsAnswer},
 };

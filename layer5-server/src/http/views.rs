@@ -2,15 +2,17 @@
 //! In: paging and filters. Out: JSON lists, oldest first, with `next_after` for the next page.
 //! Invariants: no list is longer than a page; reading never stops the committer.
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-};
+use axum::{Json, extract::State};
 use layer5_core::{AgentId, PatternKind, Reason, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Doors, problem::Problem, wire::Paging};
+use super::{
+    Doors,
+    extract::{Path, Query},
+    problem::Problem,
+    wire::Paging,
+};
 use crate::store::PatternQuery;
 
 /// `GET /api/v1/status`.

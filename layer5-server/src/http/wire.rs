@@ -106,7 +106,7 @@ pub(crate) struct AnalyzeRequest {
 /// What a series is like as a whole.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct AnalyzeSummary {
-    /// Points with a value.
+    /// Points given, gaps among them: what the indices below count.
     pub(crate) n: usize,
     /// up, down or none.
     pub(crate) trend: &'static str,

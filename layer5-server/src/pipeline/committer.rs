@@ -23,7 +23,11 @@ use layer5_ingest::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
 
-use super::{Inbox, Part, ShardFeed, TunerFeed, effects::Pending};
+use super::{
+    Inbox, Part, ShardFeed, TunerFeed,
+    effects::Pending,
+    settings_known::{Moved, SettingsKnown},
+};
 use crate::{
     clock,
     counters::{Component, Counters},
@@ -57,8 +61,10 @@ pub(crate) const BOOKMARK_FORMAT: Format = Format {
 };
 
 /// What the committer adds to a snapshot.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Bookmark {
+    /// What Layer5's own changes do, as of this position.
+    pub(crate) settings: SettingsKnown,
     /// The id of the first pattern that may be found again by a replay from here.
     pub(crate) next_event_id: u64,
 }
@@ -98,6 +104,9 @@ pub(crate) struct Committer {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) dedup: DedupWindow,
     pub(crate) pending: Pending,
+    pub(crate) settings: SettingsKnown,
+    /// What each study's settings move.
+    pub(crate) moved: Vec<Moved>,
     /// Rung when there are new recommendations in the store.
     pub(crate) bell: Arc<Notify>,
     pub(crate) counters: Arc<Counters>,
@@ -367,6 +376,7 @@ impl Committer {
                 feeds[idx].push(ShardFeed::RequestEnd(*began));
             }
         }
+        self.tell_moves(group, &mut feeds);
         self.state.read_something |= !arrivals.is_empty();
         if group.tick {
             self.state.read_something = false;
@@ -380,6 +390,26 @@ impl Committer {
         }
         for (idx, feed) in feeds.iter().enumerate() {
             self.tell_shard(idx, feed);
+        }
+    }
+
+    /// What this group tells of our own changes goes to the shards that own the agents, behind its samples.
+    fn tell_moves(&mut self, group: &Group, feeds: &mut [Vec<ShardFeed>]) {
+        let moves = self.settings.take(group, &self.moved);
+        if moves.is_empty() {
+            return;
+        }
+        let names = self.names.read().expect("no writer panics with the lock");
+        for moved in moves {
+            let Some(agent) = names.lookup_agent(&moved.agent) else {
+                continue;
+            };
+            feeds[shard_of(agent, feeds.len())].push(ShardFeed::Moved {
+                agent,
+                metric: moved.metric,
+                log_factor: moved.log_factor,
+                settle_len: moved.settle_len,
+            });
         }
     }
 
@@ -417,6 +447,7 @@ impl Committer {
         }
         let seq = self.state.seq;
         let bookmark = Bookmark {
+            settings: self.settings.clone(),
             next_event_id: self.pending.next_event_id(),
         };
         self.state.gathering = Some(Gathering {
@@ -481,7 +512,9 @@ impl Committer {
             effects,
             ..Group::default()
         };
-        self.commit(&group)
+        self.commit(&group)?;
+        self.feed(&group, &[], &[]);
+        Ok(())
     }
 
     /// Makes a group durable. A full disk is waited for: those who sent are let go with 503, what they sent is

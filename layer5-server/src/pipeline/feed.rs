@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use layer5_core::{AgentId, Timestamp};
+use layer5_core::{AgentId, MetricId, Timestamp};
 use layer5_ingest::Arrival;
 use tokio::sync::oneshot;
 
@@ -23,6 +23,17 @@ pub enum ShardFeed {
     Sample(Arrival),
     /// A request ends here: its samples have been through, and this is since when it waited.
     RequestEnd(Instant),
+    /// A change that Layer5 brought about moves one metric of one agent from here on.
+    Moved {
+        /// Whose.
+        agent: AgentId,
+        /// Which metric.
+        metric: MetricId,
+        /// Natural logarithm of the factor between the metric at its setting and at the initial one.
+        log_factor: f64,
+        /// Samples of it that are not judged while the change settles.
+        settle_len: u32,
+    },
     /// Tell the tuner what was read.
     Tick {
         /// The log position.

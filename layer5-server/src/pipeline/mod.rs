@@ -8,6 +8,7 @@
 mod committer;
 mod effects;
 mod feed;
+mod settings_known;
 mod shards;
 mod tuner;
 
@@ -15,5 +16,6 @@ pub use committer::StopReason;
 pub(crate) use committer::{BOOKMARK_FORMAT, Bookmark, Committer, Pace, State};
 pub(crate) use effects::Pending;
 pub use feed::{Inbox, Part, ShardFeed, ShardQuery, TunerFeed};
+pub(crate) use settings_known::Moved;
 pub(crate) use shards::{SHARD_FORMAT, ShardLinks, ShardSetup, spawn_shards};
 pub(crate) use tuner::{TUNER_FORMAT, spawn_tuner};

@@ -123,6 +123,14 @@ impl ShardThread {
                         reports += u64::from(arrival.last_of_report);
                     }
                     ShardFeed::RequestEnd(since) => self.setup.meters.processed(since.elapsed()),
+                    ShardFeed::Moved {
+                        agent,
+                        metric,
+                        log_factor,
+                        settle_len,
+                    } => {
+                        self.shard.moved(*agent, *metric, *log_factor, *settle_len);
+                    }
                     ShardFeed::Tick { seq } => self.tick(*seq, &mut found),
                     ShardFeed::Snapshot { seq } => {
                         // What was found before the position must be in the log before the snapshot is.

@@ -3,6 +3,7 @@
 //! Invariants: sums are finite; `first <= last`; an agent without new samples has no reading.
 
 use layer5_core::{AgentId, MetricId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// The metrics that matter for tuning; every other metric is watched but not summed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,7 +21,7 @@ impl Roles {
 }
 
 /// Sum and count of one metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sum {
     /// How many samples.
     pub n: u32,
@@ -37,7 +38,7 @@ impl Sum {
 }
 
 /// What one agent reported between two ticks.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Who.
     pub agent: AgentId,

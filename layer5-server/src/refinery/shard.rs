@@ -32,7 +32,38 @@ pub struct Found {
 pub struct SavedAgent {
     agent: AgentId,
     rhythm: Rhythm,
-    series: Vec<(SeriesId, MetricId, Watch)>,
+    reading: Option<Reading>,
+    series: Vec<SavedSeries>,
+}
+
+/// One series in a snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedSeries {
+    series: SeriesId,
+    metric: MetricId,
+    own: OwnDoing,
+    watch: Watch,
+}
+
+/// What Layer5's own changes do to a series: it is watched as if they had not been made.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct OwnDoing {
+    /// Natural logarithm of the factor that the agent's setting puts on the metric.
+    log_factor: f64,
+    /// Samples that are not judged while a change settles.
+    settle_left: u32,
+}
+
+impl OwnDoing {
+    /// A finding about the series without our doing, in terms of the series as it is.
+    fn put_back(self, finding: Finding) -> Finding {
+        let factor = self.log_factor.exp();
+        Finding {
+            baseline: finding.baseline * factor,
+            magnitude: finding.magnitude * factor,
+            ..finding
+        }
+    }
 }
 
 impl SavedAgent {
@@ -124,6 +155,7 @@ struct SeriesState {
     metric: MetricId,
     slot: Option<u8>,
     scale: Scale,
+    own: OwnDoing,
     agent: u32,
     watch: Watch,
 }
@@ -199,9 +231,14 @@ impl Shard {
                 .get_or_insert_with(|| Reading::starting(arrival.agent, sample.at))
                 .add(slot as usize, sample.at, sample.value);
         }
+        if state.own.settle_left > 0 {
+            state.own.settle_left -= 1;
+            return;
+        }
+        let value = sample.value * (-state.own.log_factor).exp();
         let update = state
             .watch
-            .update(state.scale.watched(sample.value), sample.at, &self.config);
+            .update(state.scale.watched(value), sample.at, &self.config);
         for finding in update.findings.iter() {
             // Silence is the agent's, not one of each of its metrics: the rhythm tells it once.
             if !matches!(finding.detail, Detail::Missing { .. }) {
@@ -209,8 +246,23 @@ impl Shard {
                 found.push(Found {
                     agent: agent.agent,
                     metric,
-                    finding: state.scale.finding(*finding),
+                    finding: state.own.put_back(state.scale.finding(*finding)),
                 });
+            }
+        }
+    }
+
+    /// Layer5 changed what `agent` runs with: from here on `metric` is expected at `exp(log_factor)` times what it would
+    /// be at the initial setting, and the next `settle_len` samples of it are not judged.
+    pub fn moved(&mut self, agent: AgentId, metric: MetricId, log_factor: f64, settle_len: u32) {
+        let Some(&idx) = self.agent_index.get(&agent) else {
+            return;
+        };
+        for &idx in &self.agents[idx as usize].series {
+            let state = &mut self.series[idx as usize];
+            if state.metric == metric {
+                state.own.log_factor = log_factor;
+                state.own.settle_left = state.own.settle_left.max(settle_len);
             }
         }
     }
@@ -236,11 +288,17 @@ impl Shard {
         let saved = |agent: &AgentState| SavedAgent {
             agent: agent.agent,
             rhythm: agent.rhythm,
+            reading: agent.reading,
             series: agent
                 .series
                 .iter()
                 .map(|&idx| &self.series[idx as usize])
-                .map(|s| (s.series, s.metric, s.watch.clone()))
+                .map(|s| SavedSeries {
+                    series: s.series,
+                    metric: s.metric,
+                    own: s.own,
+                    watch: s.watch,
+                })
                 .collect(),
         };
         self.agents.iter().map(saved).collect()
@@ -251,15 +309,24 @@ impl Shard {
         for SavedAgent {
             agent,
             rhythm,
+            reading,
             series,
         } in saved
         {
             self.watermark = self.watermark.max(rhythm.last);
-            for (series, metric, watch) in series {
-                self.add_series(agent, series, metric, rhythm.last, Some(watch));
+            for saved in series {
+                let SavedSeries {
+                    series,
+                    metric,
+                    own,
+                    watch,
+                } = saved;
+                let idx = self.add_series(agent, series, metric, rhythm.last, Some(watch));
+                self.series[idx as usize].own = own;
             }
             if let Some(&idx) = self.agent_index.get(&agent) {
                 self.agents[idx as usize].rhythm = rhythm;
+                self.agents[idx as usize].reading = reading;
             }
         }
     }
@@ -314,6 +381,7 @@ impl Shard {
             metric,
             slot: self.roles.slot(metric).map(|slot| slot as u8),
             scale: Scale::of(metric),
+            own: OwnDoing::default(),
             agent: agent_idx,
             watch: watch.unwrap_or_else(|| Watch::new(&self.config)),
         });
