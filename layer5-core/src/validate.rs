@@ -218,15 +218,15 @@ fn check_time(report: &Report<'_>, limits: &ReportLimits, now: Timestamp) -> Res
 }
 
 fn check_value(value: &Value<'_>, shape: Shape, limits: &ReportLimits) -> Result<(), Rejection> {
-    if let MetricName::Custom(name) = &value.metric {
-        if name.is_empty() || name.len() > limits.metric_bytes_max {
-            let detail = format!(
-                "a metric name of {} bytes, 1 to {} are accepted",
-                name.len(),
-                limits.metric_bytes_max
-            );
-            return Err(Rejection::new(Reason::TooLarge, clipped(name), detail));
-        }
+    if let MetricName::Custom(name) = &value.metric
+        && !(1..=limits.metric_bytes_max).contains(&name.len())
+    {
+        let detail = format!(
+            "a metric name of {} bytes, 1 to {} are accepted",
+            name.len(),
+            limits.metric_bytes_max
+        );
+        return Err(Rejection::new(Reason::TooLarge, clipped(name), detail));
     }
     if !value.value.is_finite() {
         let detail = format!("{} is not a finite number", value.value);
