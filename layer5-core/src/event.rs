@@ -185,7 +185,11 @@ impl Finding {
                 )
             }
             (PatternKind::Cluster, _) => {
-                let place = if self.direction == Direction::Down { "below" } else { "above" };
+                let place = if self.direction == Direction::Down {
+                    "below"
+                } else {
+                    "above"
+                };
                 format!("{metric} stays {size} {place} the {base} of its peers")
             }
             (PatternKind::ForecastBreach, _) => {

@@ -285,7 +285,7 @@ mod tests {
         let got = validate(&report, &ReportLimits::default(), NOW);
         let got = got
             .as_ref()
-            .map(|()| ())
+            .copied()
             .map_err(|r| (r.reason, r.field.as_str()));
         assert_eq!(got, expected);
     }

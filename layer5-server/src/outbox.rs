@@ -125,6 +125,10 @@ pub struct Outbox {
 impl Outbox {
     /// Delivers until `stop` turns `true` or its sender is gone. `tell` makes a control durable and answers whether it
     /// did; a push that is under way when stopping is given up, it stays pending.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "what is expected holds whatever the caller does"
+    )]
     pub async fn run<F, Fut>(self, tell: F, mut stop: watch::Receiver<bool>)
     where
         F: Fn(Control) -> Fut + Clone + Send + 'static,

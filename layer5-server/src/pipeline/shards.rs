@@ -71,7 +71,7 @@ pub(crate) fn spawn_shards(
         let (ring, consumer) = spsc::channel(setup.capacity);
         let (questions, asked) = bounded(64);
         let gauge = ring.gauge();
-        let mut shard = Shard::new(setup.watch.clone(), setup.roles.clone());
+        let mut shard = Shard::new(setup.watch, setup.roles.clone());
         shard.restore(saved);
         let setup = setup.clone();
         let thread = std::thread::Builder::new()

@@ -124,6 +124,10 @@ impl Cohort {
     ///
     /// # Errors
     /// [`SpaceError`] when the parameters are no space: none at all, or a name twice.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "what is expected holds whatever the caller does"
+    )]
     pub fn new(config: CohortConfig, slots: (usize, Option<usize>)) -> Result<Self, SpaceError> {
         let space = settings::space(&config.parameter)?;
         let sampler = SamplerKind::from_name(&config.sampler).unwrap_or(SamplerKind::Auto);

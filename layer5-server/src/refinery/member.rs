@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_window_forgets_what_was_before_the_change_and_while_it_settled() {
         let mut member = Member::new("a".into(), Point(vec![]), false);
-        let mut read = |member: &mut Member, t, x| {
+        let read = |member: &mut Member, t, x| {
             member.read((at(t), at(t)), (5, x), (5, 5.0 * 0.9), 20);
         };
         read(&mut member, 0, 1.0);

@@ -67,7 +67,7 @@ impl Peers {
             }
         }
         self.ticks = self.ticks.wrapping_add(1);
-        if self.ticks % COMPARE_EVERY == 0 {
+        if self.ticks.is_multiple_of(COMPARE_EVERY) {
             for (standings, &metric) in self.standings.iter_mut().zip(&roles.metrics) {
                 compare(standings, metric, now, found);
             }
