@@ -108,9 +108,8 @@ step_tsan() {
     leave_out "ThreadSanitizer, which is set up for $tsan_host"
   RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
     CARGO_TARGET_DIR="$target/tsan" \
-    cargo build "${locked[@]}" -p layer5-bench --target "$tsan_host" --bin ring_stress
-  TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/layer5-bench/tsan-suppressions.txt" \
-    timeout 600 "$target/tsan/$tsan_host/debug/ring_stress" 10
+    TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/layer5-ingest/tests/tsan-suppressions.txt" \
+    timeout 600 cargo test "${locked[@]}" -p layer5-ingest --target "$tsan_host" --test ring_stress -- 10
 }
 
 step_deny() {

@@ -1,17 +1,18 @@
 //! Drives the rings hard from real threads, for ThreadSanitizer and for long runs on real hardware.
-//! In: rounds on the command line (default 100). Out: exit status, one line a round. Called from: CI.
+//! In: rounds on the command line (default 3). Out: exit status, one line a round. Called from:
+//! `cargo test`, and `check.sh` with the sanitizer.
 //! Invariants: each program checks that every value arrives once and in its producer's order.
 //!
-//! Plain `std` threads and nothing of a test harness, under which the sanitizer reports false races.
-//! It does not see what synchronises inside the standard library either, hence: threads are joined,
+//! A `main` of its own instead of the test harness, under which the sanitizer reports false races. It
+//! does not see what synchronises inside the standard library either, hence: threads are joined,
 //! not scoped; the ends of a ring meet on the main thread before they are dropped (`Arc` fences
 //! there); `ring::overwrite`, safe code under a `Mutex`, is left to the compiler; and the one datum
 //! that the rings keep under a `Mutex`, the bell's waker, is excused in `tsan-suppressions.txt`.
 //!
 //! ```text
-//! export RUSTC_BOOTSTRAP=1 TSAN_OPTIONS="suppressions=$PWD/layer5-bench/tsan-suppressions.txt"
+//! export RUSTC_BOOTSTRAP=1 TSAN_OPTIONS="suppressions=$PWD/layer5-ingest/tests/tsan-suppressions.txt"
 //! RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
-//!   cargo run -p layer5-bench --target x86_64-unknown-linux-gnu --bin ring_stress
+//!   cargo test -p layer5-ingest --target x86_64-unknown-linux-gnu --test ring_stress -- 100
 //! ```
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
@@ -32,9 +33,9 @@ const NEVER: Duration = Duration::from_secs(600);
 type Value = Box<(u64, u64)>;
 
 fn main() {
-    let rounds = std::env::args()
-        .nth(1)
-        .map_or(100, |n| n.parse().expect("a number of rounds"));
+    // Whatever else `cargo test` is told is meant for test harnesses.
+    let rounds = std::env::args().find_map(|argument| argument.parse().ok());
+    let rounds: u64 = rounds.unwrap_or(3);
     for round in 0..rounds {
         for capacity in [1, 2, 3, 64] {
             spsc_singles(capacity);
