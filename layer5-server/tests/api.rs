@@ -122,7 +122,7 @@ fn every_field_of_the_contract_is_understood() {
         "agent_17",
         "t-2",
         &now(),
-        &json!({ "latency_ms": -4.0, "x": 1e300 }),
+        &json!({ "offset": -4.0, "x": 1e300 }),
     );
     batch["metadata"] = json!({ "region": "north" });
     taken(&house.post("/kpi", &batch), 1, 0);
@@ -136,11 +136,11 @@ fn every_field_of_the_contract_is_understood() {
         (agent["series"].as_array().is_some_and(|s| s.len() == 2)).then_some(agent)
     });
     let series = agent["series"].as_array().expect("a list");
-    let latency = series
+    let offset = series
         .iter()
-        .find(|s| s["metric"] == "latency_ms")
+        .find(|s| s["metric"] == "offset")
         .expect("what was sent");
-    assert_eq!(latency["last_value"], -4.0);
+    assert_eq!(offset["last_value"], -4.0);
     let all = house.get("/api/v1/series?limit=4").json(200);
     assert_eq!((&all["total"], &all["next_after"]), (&json!(9), &json!(3)));
     let rest = house.get("/api/v1/series?limit=1000&after=3").json(200);
@@ -396,7 +396,9 @@ fn every_mistake_of_a_caller_is_a_problem() {
             .problem(405)
             .contains("DELETE")
     );
-    house.get("/optimize").problem(405);
+    let post_only = house.get("/optimize");
+    post_only.problem(405);
+    assert_eq!(post_only.header("allow"), Some("POST"));
     let sent = [b' '; 4097];
     assert!(
         house
@@ -765,7 +767,7 @@ fn a_series_is_analyzed() {
         { "timestamp": { "secs_since_epoch": begin, "nanos_since_epoch": 0 }, "value": null },
         { "timestamp": begin },
     ] });
-    assert_eq!(house.post("/analyze", &gap).json(200)["summary"]["n"], 1);
+    assert_eq!(house.post("/analyze", &gap).json(200)["summary"]["n"], 3);
     assert_eq!(
         house
             .post("/analyze", &json!({ "time_series": [] }))
@@ -899,6 +901,8 @@ fn a_token_opens_the_doors_of_its_role() {
         );
         if answer.status >= 400 {
             answer.problem(answer.status);
+            let way_back = answer.header("www-authenticate");
+            assert_eq!(way_back, (answer.status == 401).then_some("Bearer"));
         }
         answer.status
     };

@@ -433,9 +433,10 @@ fn scores_have_one_row_per_input_row_each_from_the_past_alone() {
     for (row, line) in rows.iter().zip(&input) {
         assert_eq!(format!("{},{}", row.0, row.1), **line);
     }
+    let before = rows[..240].iter().map(|row| row.2).fold(0.0, f64::max);
     assert!(
-        rows[240].2 > 0.9 && rows[240].3 > 0.0,
-        "the spike is strange: {:?}",
+        rows[240].2 > before && rows[240].3 > 0.0,
+        "the spike is the strangest so far: {:?}, {before}",
         rows[240]
     );
     let quiet = rows[100..240].iter().filter(|row| row.3 > 0.0).count();
@@ -474,7 +475,7 @@ fn ragged_rows_and_gaps_keep_their_place() {
     );
     assert_eq!((rows[0].1.as_str(), rows[4].1.as_str()), ("1.5", "2.5"));
     let found = json_of(&on("analyze", &path, &["--output", "json"]));
-    assert_eq!(found["summary"]["n"], 2);
+    assert_eq!(found["summary"]["n"], 5, "gaps keep their place");
 }
 
 #[test]
@@ -631,7 +632,7 @@ fn a_running_service_is_looked_at_and_replayed_into() {
     assert!(
         text(&table)
             .lines()
-            .any(|line| line.contains("reports.stored") && line.ends_with("50")),
+            .any(|line| line.contains("reports.stored") && line.trim_end().ends_with("50")),
         "{}",
         text(&table)
     );
