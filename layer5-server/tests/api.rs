@@ -70,7 +70,7 @@ fn both_shapes_and_every_form_of_a_time_are_taken_and_mean_the_same() {
     let forms = [
         json!(at),
         json!(seconds),
-        json!(seconds as f64 + 0.0),
+        json!(seconds as f64),
         json!({ "secs_since_epoch": seconds, "nanos_since_epoch": 0 }),
     ];
     for (path, shape) in [("/kpi", "A"), ("/api/v1/kpi", "B")] {
