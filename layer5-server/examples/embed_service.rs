@@ -26,11 +26,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "timestamp": clock::now(),
         "metrics": { "latency_ms": 45.2, "queue_depth": 3 },
     });
-    let answer: Value =
-        client.post(format!("{api}/kpi")).json(&report).send().await?.json().await?;
-    assert_eq!(answer["accepted"], 1, "the answer comes when the report is durable: {answer}");
+    let answer: Value = client
+        .post(format!("{api}/kpi"))
+        .json(&report)
+        .send()
+        .await?
+        .json()
+        .await?;
+    assert_eq!(
+        answer["accepted"], 1,
+        "the answer comes when the report is durable: {answer}"
+    );
 
-    let status: Value = client.get(format!("{api}/api/v1/status")).send().await?.json().await?;
+    let status: Value = client
+        .get(format!("{api}/api/v1/status"))
+        .send()
+        .await?
+        .json()
+        .await?;
     assert_eq!(status["reports"]["stored"], 1);
     assert_eq!(status["series"], 2);
     service.stop().await?;
