@@ -158,8 +158,12 @@ impl Intake {
         let mut checked = Vec::with_capacity(body.len() / 64);
         let mut rejected = Vec::new();
         let mut letters = Vec::new();
+        let mut newest = None;
         let mut border = Border {
             intake: self,
+            body,
+            format,
+            sound: None,
             known: None,
             resolved: Resolved::default(),
         };
@@ -171,7 +175,7 @@ impl Intake {
                 let outcome = report.and_then(|report| {
                     validate(report, &self.limits.report, now)?;
                     border.resolve(report)?;
-                    self.counters.recorded(report.recorded_at.nanos());
+                    newest = newest.max(Some(report.recorded_at));
                     arrivals(report, &border.resolved, Waiting::NOBODY, &mut checked);
                     Ok(())
                 });
@@ -191,6 +195,9 @@ impl Intake {
         close_request(&mut checked);
         let durable = self.push(&mut checked, ack)?;
         self.counters.received_http.add(n_reports as u64);
+        if let Some(newest) = newest {
+            self.counters.recorded(newest.nanos());
+        }
         for letter in letters {
             self.counters.reject(letter.rejection.reason);
             if self.dead_letters.try_send(letter).is_err() {
@@ -246,6 +253,10 @@ impl Intake {
 /// The names of one body: a read lock that is kept from report to report and let go for a new name.
 struct Border<'i> {
     intake: &'i Intake,
+    body: &'i [u8],
+    format: BodyFormat,
+    /// Whether the body can be read to its end; looked into when the first new name turns up.
+    sound: Option<bool>,
     known: Option<std::sync::RwLockReadGuard<'i, Names>>,
     resolved: Resolved,
 }
@@ -262,6 +273,10 @@ impl Border<'_> {
             return Ok(());
         }
         self.known = None;
+        if !self.is_sound() {
+            // Nothing of this body will be taken, so no name of it is learned either; the decoder says why.
+            return Err(Rejection::new(Reason::Malformed, "", "the body is broken"));
+        }
         let mut names = self
             .intake
             .names
@@ -275,6 +290,13 @@ impl Border<'_> {
             hosts.push((self.resolved.agent, host.clone().into_owned()));
         }
         Ok(())
+    }
+
+    fn is_sound(&mut self) -> bool {
+        let (body, format, limits) = (self.body, self.format, &self.intake.limits.decode);
+        *self
+            .sound
+            .get_or_insert_with(|| decode_reports(body, format, limits, &mut |_, _, _| {}).is_ok())
     }
 }
 

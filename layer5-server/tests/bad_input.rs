@@ -179,6 +179,11 @@ fn every_kind_of_bad_report_is_answered_and_harms_nothing() {
     );
     is_unharmed(&service, &mut n_good);
 
+    // A body that breaks off leaves nothing behind, not even the names of the reports before the break.
+    let ghost = named_metrics("ghost", "t", &now(), &json!({ "ectoplasm": 1 }));
+    post(&format!("[{ghost},{{]")).problem(400);
+    is_unharmed(&service, &mut n_good);
+
     let status = service.status();
     for reason in [
         "malformed",
