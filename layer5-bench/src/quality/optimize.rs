@@ -601,7 +601,7 @@ mod tests {
             &[1.0; 4],
             &[1.0; 6],
             &[0.0; 5],
-            &[2.202906, 1.570796, 1.284992, 1.923058, 1.720470],
+            &[2.202906, PI / 2.0, 1.284992, 1.923058, 1.720470],
         ];
         for (problem, x) in public.iter().zip(minimisers) {
             // Minimisers are given to six digits; curvature up to a few hundred leaves 1e-9.
