@@ -82,6 +82,7 @@ fn roles() -> Roles {
 struct Refinery {
     shards: Vec<Shard>,
     tuner: Tuner,
+    newest: Timestamp,
     decisions: Vec<String>,
     findings: Vec<String>,
 }
@@ -98,6 +99,7 @@ impl Refinery {
         Self {
             shards,
             tuner,
+            newest: Timestamp::MIN,
             decisions: Vec::new(),
             findings: Vec::new(),
         }
@@ -117,6 +119,7 @@ impl Refinery {
             let saved: Vec<SavedAgent> =
                 codec::decode(SNAPSHOT, &part).expect("what was just written");
             for agent in saved {
+                next.newest = next.newest.max(agent.newest());
                 next.shards[shard_of(agent.agent(), n_shards)].restore([agent]);
             }
         }
@@ -134,6 +137,8 @@ impl Refinery {
         }
         let n_shards = self.shards.len();
         let mut found = Vec::new();
+        let newest = entry.arrivals.iter().map(|arrival| arrival.sample.at).max();
+        self.newest = self.newest.max(newest.unwrap_or(Timestamp::MIN));
         for arrival in &entry.arrivals {
             self.shards[shard_of(arrival.agent, n_shards)].step(arrival, &mut found);
         }
@@ -142,7 +147,7 @@ impl Refinery {
             // The last shard tells first: who is faster must not matter.
             for shard in self.shards.iter_mut().rev() {
                 let mut mine = Vec::new();
-                shard.tick(&mut mine, &mut found);
+                shard.tick(self.newest, &mut mine, &mut found);
                 readings.extend(mine);
             }
             readings.sort_unstable_by_key(|reading| reading.agent);

@@ -119,6 +119,8 @@ pub(crate) struct Committer {
 #[derive(Debug)]
 pub(crate) struct State {
     seq: u64,
+    /// The newest `recorded_at` of all samples so far.
+    newest: Timestamp,
     /// Names that are in the log.
     n_agents: usize,
     n_metrics: usize,
@@ -139,9 +141,15 @@ pub(crate) struct State {
 
 impl State {
     /// The state after the log's last group; the names of the log are all that is known.
-    pub(crate) fn after(seq: u64, (n_agents, n_metrics, n_series): (usize, usize, usize)) -> Self {
+    /// `newest` is the newest `recorded_at` that the snapshot has seen.
+    pub(crate) fn after(
+        seq: u64,
+        (n_agents, n_metrics, n_series): (usize, usize, usize),
+        newest: Timestamp,
+    ) -> Self {
         Self {
             seq,
+            newest,
             n_agents,
             n_metrics,
             n_series,
@@ -378,11 +386,15 @@ impl Committer {
         }
         self.tell_moves(group, &mut feeds);
         self.state.read_something |= !arrivals.is_empty();
+        let newest = arrivals.iter().map(|arrival| arrival.sample.at).max();
+        self.state.newest = self.state.newest.max(newest.unwrap_or(Timestamp::MIN));
         if group.tick {
+            let tick = ShardFeed::Tick {
+                seq: group.seq,
+                newest: self.state.newest,
+            };
             self.state.read_something = false;
-            feeds
-                .iter_mut()
-                .for_each(|feed| feed.push(ShardFeed::Tick { seq: group.seq }));
+            feeds.iter_mut().for_each(|feed| feed.push(tick));
             self.tell_tuner(TunerFeed::Tick {
                 seq: group.seq,
                 log_at: group.at,

@@ -38,6 +38,8 @@ pub enum ShardFeed {
     Tick {
         /// The log position.
         seq: u64,
+        /// The newest `recorded_at` of all samples so far.
+        newest: Timestamp,
     },
     /// Hand out a snapshot as of this position.
     Snapshot {

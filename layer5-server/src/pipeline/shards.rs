@@ -5,7 +5,10 @@
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use layer5_core::codec::{self, Format};
+use layer5_core::{
+    Timestamp,
+    codec::{self, Format},
+};
 use layer5_ingest::ring::{Gauge, Wait, spsc};
 use layer5_patterns::WatchConfig;
 
@@ -131,7 +134,7 @@ impl ShardThread {
                     } => {
                         self.shard.moved(*agent, *metric, *log_factor, *settle_len);
                     }
-                    ShardFeed::Tick { seq } => self.tick(*seq, &mut found),
+                    ShardFeed::Tick { seq, newest } => self.tick(*seq, *newest, &mut found),
                     ShardFeed::Snapshot { seq } => {
                         // What was found before the position must be in the log before the snapshot is.
                         self.tell(&mut found);
@@ -156,9 +159,9 @@ impl ShardThread {
         }
     }
 
-    fn tick(&mut self, seq: u64, found: &mut Vec<crate::refinery::Found>) {
+    fn tick(&mut self, seq: u64, newest: Timestamp, found: &mut Vec<crate::refinery::Found>) {
         let mut readings = Vec::new();
-        self.shard.tick(&mut readings, found);
+        self.shard.tick(newest, &mut readings, found);
         let _gone = self.setup.tuner.send(TunerFeed::Readings { seq, readings });
     }
 

@@ -72,6 +72,12 @@ impl SavedAgent {
     pub fn agent(&self) -> AgentId {
         self.agent
     }
+
+    /// `recorded_at` of its newest report.
+    #[must_use]
+    pub fn newest(&self) -> Timestamp {
+        self.rhythm.last
+    }
 }
 
 /// When an agent reports, to notice when it stops.
@@ -190,7 +196,6 @@ pub struct Shard {
     agent_index: HashMap<AgentId, u32, FixedState>,
     series: Vec<SeriesState>,
     series_index: HashMap<SeriesId, u32, FixedState>,
-    watermark: Timestamp,
 }
 
 impl Shard {
@@ -204,7 +209,6 @@ impl Shard {
             agent_index: HashMap::with_hasher(FixedState::default()),
             series: Vec::new(),
             series_index: HashMap::with_hasher(FixedState::default()),
-            watermark: Timestamp::MIN,
         }
     }
 
@@ -224,7 +228,6 @@ impl Shard {
         let state = &mut self.series[idx as usize];
         let agent = &mut self.agents[state.agent as usize];
         agent.rhythm.report(sample.at);
-        self.watermark = self.watermark.max(sample.at);
         if let Some(slot) = state.slot {
             agent
                 .reading
@@ -267,11 +270,12 @@ impl Shard {
         }
     }
 
-    /// A tick: who reported what since the last one, and who fell silent. `readings` is left sorted by agent.
-    pub fn tick(&mut self, readings: &mut Vec<Reading>, found: &mut Vec<Found>) {
+    /// A tick: who reported what since the last one, and who fell silent by `newest`, the newest `recorded_at` of the
+    /// whole fleet: a shard's own agents may all be silent. `readings` is left sorted by agent.
+    pub fn tick(&mut self, newest: Timestamp, readings: &mut Vec<Reading>, found: &mut Vec<Found>) {
         for agent in &mut self.agents {
             readings.extend(agent.reading.take());
-            if let Some(finding) = agent.rhythm.fell_silent(self.watermark) {
+            if let Some(finding) = agent.rhythm.fell_silent(newest) {
                 found.push(Found {
                     agent: agent.agent,
                     metric: None,
@@ -313,7 +317,6 @@ impl Shard {
             series,
         } in saved
         {
-            self.watermark = self.watermark.max(rhythm.last);
             for saved in series {
                 let SavedSeries {
                     series,
