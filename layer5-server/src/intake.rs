@@ -1,6 +1,6 @@
 //! The border: a body becomes checked samples with numbers for names, and one claim in the intake ring.
 //! In: bytes from any source. Out: a [`Taken`] whose `durable` resolves when the group commit is on disk.
-//! Called from: `http/reports` and every other source. Next on the way: [`crate::committer`].
+//! Called from: `http/reports` and every other source. Next on the way: [`crate::pipeline`].
 //! Invariants: a request is taken whole or not at all; nothing is acknowledged before it is durable; known names cost
 //! one read lock per body, new ones a write lock each.
 

@@ -1,5 +1,5 @@
 //! A circuit breaker: after several failures in a row a neighbour is left alone for a while, then tried once.
-//! In: outcomes of calls and the time. Out: whether to call. Called from: [`super::door`].
+//! In: outcomes of calls and the time. Out: whether to call. Called from: `super::door`.
 //! Invariants: pure; at most one call is under way while half open; the pause doubles with each failed try, up to its
 //! limit, and is back at its start after a success.
 //! Reference: Nygard, "Release It!", 2nd ed., section 5.2.

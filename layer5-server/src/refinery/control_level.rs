@@ -2,7 +2,7 @@
 //! In: at each tick, the log cost of every holdout agent that reported. Out: the level of a span of time, relative to
 //! the holdouts' own beginnings. Called from: [`super::cohort`], to tell a change's effect from the time of day.
 //! Notation: `x` = log cost; level(t) = median over holdouts of (x(t) - their own baseline).
-//! Invariants: bounded by [`TICKS_MAX`] ticks and [`HOLDOUTS_MAX`] baselines; without holdouts the level is 0.
+//! Invariants: bounded by `TICKS_MAX` ticks and `HOLDOUTS_MAX` baselines; without holdouts the level is 0.
 
 use std::collections::{BTreeMap, VecDeque};
 

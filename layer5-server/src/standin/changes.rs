@@ -3,7 +3,7 @@
 //! changes, which explains the shifts of latency that Layer5 caused itself.
 //! Called from: `fleet`, between two rounds of posts.
 //! Invariants: a recommendation is applied once and has one outcome at most; an outcome is Layer7's own measurement,
-//! the true relative change with noise of [`MEASURING_SD`].
+//! the true relative change with noise of `MEASURING_SD`.
 
 use std::collections::VecDeque;
 

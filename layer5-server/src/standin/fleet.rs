@@ -3,7 +3,7 @@
 //! Called from: `cli/demo`.
 //! A round sends the steps that are due by the wall clock, every connection its own post, and waits for all answers,
 //! so no agent runs ahead of another by more than one round. A slow service gets fewer, larger posts.
-//! Invariants: at most [`STEPS_PER_ROUND_MAX`] steps and one post per connection are in flight.
+//! Invariants: at most `STEPS_PER_ROUND_MAX` steps and one post per connection are in flight.
 
 use std::{
     sync::Arc,

@@ -55,7 +55,7 @@ pub struct Account {
     pub cuts: usize,
     /// Outcomes that Layer5 took.
     pub outcomes_told: usize,
-    /// Outcomes that Layer5 did not take in [`FEEDBACK_ATTEMPTS`] attempts, or that found the queue full.
+    /// Outcomes that Layer5 did not take in `FEEDBACK_ATTEMPTS` attempts, or that found the queue full.
     pub outcomes_lost: usize,
     /// Where Layer5 broke the contract, the first of them.
     pub breaches: Vec<String>,

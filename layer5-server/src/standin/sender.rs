@@ -85,7 +85,7 @@ pub struct Ledger {
     pub broken: usize,
     /// One per answered post, ms.
     pub took_ms: Vec<f64>,
-    /// Where an answer broke the contract, the first [`BREACHES_MAX`] of them.
+    /// Where an answer broke the contract, the first `BREACHES_MAX` of them.
     pub breaches: Vec<String>,
     /// All of them.
     pub n_breaches: usize,

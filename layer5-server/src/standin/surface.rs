@@ -1,7 +1,7 @@
 //! What the fleet's parameters do to its latency: a smooth bowl with a known optimum, the truth that a tuner is
 //! measured against.
 //! In: a setting in user units. Out: a factor >= 1 on the agent's latency, 1 at its optimum.
-//! Notation: u in [0,1]^d is a setting on its search scale, u* the optimum, q = (u - u*)' W (u - u*) with W positive
+//! Notation: u in `0 ..= 1`^d is a setting on its search scale, u* the optimum, q = (u - u*)' W (u - u*) with W positive
 //! definite; factor = 1 + C (1 - exp(-q / C)), so the bowl is quadratic near u* and flattens out at 1 + C.
 //! Invariants: the optimum lies well inside; the initial setting's factor is [`INITIAL_FACTOR`] for the fleet's own
 //! surface, so the best possible improvement is 1 - 1/1.72 = 42 %; agents' own optima differ a little from it.
@@ -165,7 +165,7 @@ impl Surface {
         own
     }
 
-    /// The factor on latency under `setting`: 1 at the optimum, at most 1 + [`CEILING`].
+    /// The factor on latency under `setting`: 1 at the optimum, at most 1 + `CEILING`.
     #[must_use]
     pub fn factor(&self, setting: &Setting) -> f64 {
         let q = self.quadratic(&units(setting));

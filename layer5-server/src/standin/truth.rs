@@ -2,7 +2,7 @@
 //! In: the seed and the size of the run. Out: a [`Truth`], which the fleet reads to distort its readings and the
 //! score reads to judge what Layer5 found. Layer5 never sees it.
 //! Invariants: every incident starts after the warm-up and ends early enough to be found; incidents of one agent
-//! never overlap and keep [`APART`] steps between them; the bad agent has no other incident.
+//! never overlap and keep `APART` steps between them; the bad agent has no other incident.
 
 use rand::{RngExt, seq::SliceRandom};
 use rand_pcg::Pcg64;
