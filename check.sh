@@ -60,6 +60,8 @@ step_clippy() {
   cargo clippy "${locked[@]}" --workspace --all-targets -- -D warnings
 }
 
+# Tests, binaries and examples with one set of features: `cargo build` and `cargo run -p` ask for fewer of them and
+# would build what is below once more. Later steps run what lies in the target folder.
 step_build() {
   cargo test "${locked[@]}" --workspace --no-run
 }
@@ -68,11 +70,9 @@ step_test() {
   cargo test "${locked[@]}" --workspace --no-fail-fast
 }
 
-# The examples were built with the tests; `cargo run -p` would build what is below them once more, with the features
-# that one crate alone asks for.
 step_examples() {
   local source name
-  cargo build "${locked[@]}" --workspace --examples
+  step_build
   for source in */examples/*.rs; do
     name=$(basename "$source" .rs)
     echo "--- $source"
@@ -90,7 +90,7 @@ step_benches() {
 }
 
 step_demo() {
-  cargo build "${locked[@]}" --workspace --bins
+  step_build
   timeout 180 "$target/debug/layer5" demo --seconds 10 --output json </dev/null |
     "$target/debug/check_demo"
 }
