@@ -1,6 +1,6 @@
 //! The words every room of Layer5 shares: what a report, a sample, a finding and a recommendation are.
 //!
-//! Read in the order of a report's way: [`report`] is what a sender wrote, [`validate`] turns it into readings or a
+//! Read in the order of a report's way: [`report`] is what a sender wrote, [`validate()`] turns it into readings or a
 //! [`Rejection`], [`sample`] is what the rest of the house works on, [`event`] is what was found in samples,
 //! [`objective`] turns KPIs into one number, [`recommendation`] is the advice that leaves, and [`codec`] is the only
 //! module that knows how any of it looks on disk.

@@ -1,5 +1,5 @@
 //! What a sender wrote, unchecked: one KPI report of either shape, borrowed from the bytes it came in.
-//! In: from `ingest/decode`. Out: to [`crate::validate`]. Both shapes become the same plain value here, so nothing
+//! In: from `ingest/decode`. Out: to [`crate::validate()`]. Both shapes become the same plain value here, so nothing
 //! behind this door knows that there are two.
 //! Invariants: none; a report may be nonsense until it is validated.
 
