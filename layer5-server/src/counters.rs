@@ -43,6 +43,8 @@ pub struct Counters {
     pub errors: [Count; Component::ALL.len()],
     /// Dead letters that found their queue full.
     pub dead_letters_dropped: Count,
+    /// Dedup entries dropped before their window ended; kept by the committer.
+    pub dedup_forgotten: AtomicU64,
     /// Group commits.
     pub commits: Count,
     /// `recorded_at` of the newest report, nanoseconds; 0 before the first.

@@ -5,7 +5,7 @@
 //! source that `/api/v1/status` shows too.
 
 use std::{
-    sync::Mutex,
+    sync::{Mutex, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -244,8 +244,6 @@ pub struct Gauges {
     pub score: Option<Score>,
     /// Now minus `recorded_at` of the newest report, s.
     pub lag: Option<f64>,
-    /// Dedup entries dropped early.
-    pub forgotten_early: u64,
 }
 
 /// What is known of one neighbour.
@@ -398,11 +396,6 @@ impl Meters {
             gauges.outbox.1.unwrap_or(0.0),
         );
         self.gauge("layer5_uptime_seconds", &[], self.uptime().as_secs_f64());
-        self.counter(
-            "layer5_dedup_forgotten_early_total",
-            &[],
-            gauges.forgotten_early,
-        );
         if let Some(lag) = gauges.lag {
             self.gauge("layer5_kpi_ingest_lag_seconds", &[("source", "http")], lag);
         }
@@ -412,6 +405,8 @@ impl Meters {
     }
 
     fn refresh_counters(&self, counters: &Counters) {
+        let forgotten = counters.dedup_forgotten.load(Relaxed);
+        self.counter("layer5_dedup_forgotten_early_total", &[], forgotten);
         let received = counters.received_http.get();
         self.counter("layer5_kpi_received_total", &[("source", "http")], received);
         self.counter("layer5_kpi_processed_total", &[], counters.processed.get());

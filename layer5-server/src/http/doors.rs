@@ -221,7 +221,6 @@ impl Doors {
             neighbours: self.deliveries.neighbours(),
             score,
             lag,
-            forgotten_early: 0,
         }
     }
 

@@ -551,6 +551,10 @@ impl Committer {
         }
         self.state.seq = group.seq;
         self.counters.commits.add(1);
+        let forgotten = self.dedup.forgotten_early();
+        self.counters
+            .dedup_forgotten
+            .store(forgotten, Ordering::Relaxed);
         if !group.effects.recommendations.is_empty() {
             self.bell.notify_one();
         }
