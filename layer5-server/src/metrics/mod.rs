@@ -10,15 +10,18 @@ use std::{
 };
 
 use layer5_core::{PatternKind, Reason};
-use metrics::{Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics::{Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
 use crate::{
     counters::{Component, Counters},
+    metrics::catalogue::METRICS,
     refinery::tuner::Score,
 };
+
+pub mod catalogue;
 
 /// Upper bounds of the latency histograms, s: the service levels lie at 0.1 and 0.5.
 const LATENCY_BUCKETS: [f64; 15] = [
@@ -26,180 +29,6 @@ const LATENCY_BUCKETS: [f64; 15] = [
 ];
 /// Acknowledgement times kept for the percentiles of the status page.
 const RECENT_ACKS: usize = 4096;
-
-/// Every metric: name, unit, help.
-const HELP: [(&str, Option<Unit>, &str); 38] = [
-    (
-        "layer5_kpi_received_total",
-        None,
-        "Reports seen, whatever became of them.",
-    ),
-    (
-        "layer5_kpi_processed_total",
-        None,
-        "Reports whose samples reached their watches.",
-    ),
-    (
-        "layer5_kpi_rejected_total",
-        None,
-        "Reports refused, by reason.",
-    ),
-    (
-        "layer5_kpi_duplicates_total",
-        None,
-        "Reports that were already known.",
-    ),
-    (
-        "layer5_kpi_processing_duration_seconds",
-        Some(Unit::Seconds),
-        "From arrival of a request to its state updated.",
-    ),
-    (
-        "layer5_kpi_acknowledge_duration_seconds",
-        Some(Unit::Seconds),
-        "From arrival of a request to its samples durable.",
-    ),
-    (
-        "layer5_kpi_ingest_lag_seconds",
-        Some(Unit::Seconds),
-        "Now minus recorded_at of the newest report.",
-    ),
-    (
-        "layer5_data_quality_ratio",
-        None,
-        "Share of the reports received in the last 5 minutes that were valid.",
-    ),
-    ("layer5_buffer_size", None, "Samples in a ring."),
-    (
-        "layer5_buffer_capacity",
-        None,
-        "Samples that a ring can hold.",
-    ),
-    (
-        "layer5_buffer_high_watermark",
-        None,
-        "Most samples that were ever in a ring.",
-    ),
-    (
-        "layer5_buffer_rejected_total",
-        None,
-        "Requests refused because the intake was full.",
-    ),
-    ("layer5_errors_total", None, "Handled errors."),
-    (
-        "layer5_optimization_accuracy",
-        None,
-        "Mean accuracy of the predictions evaluated in the last 24 h; absent before 20.",
-    ),
-    (
-        "layer5_optimization_direction_hit_ratio",
-        None,
-        "Share of evaluations whose sign was predicted right.",
-    ),
-    (
-        "layer5_optimization_interval_coverage",
-        None,
-        "Share of outcomes inside their 95 % interval.",
-    ),
-    (
-        "layer5_optimization_decisions_total",
-        None,
-        "Recommendations decided, by what proposed them.",
-    ),
-    (
-        "layer5_optimization_evaluated_total",
-        None,
-        "Recommendations whose outcome is known.",
-    ),
-    (
-        "layer5_optimization_duration_seconds",
-        Some(Unit::Seconds),
-        "From a question to /optimize to its answer.",
-    ),
-    (
-        "layer5_optimization_coverage",
-        None,
-        "Share of the cohorts' agents with a decision in the last hour.",
-    ),
-    (
-        "layer5_avg_performance_improvement",
-        None,
-        "Mean observed improvement of evaluated recommendations.",
-    ),
-    (
-        "layer5_model_performance_drift",
-        None,
-        "Relative loss of prediction accuracy against the window before.",
-    ),
-    (
-        "layer5_patterns_detected_total",
-        None,
-        "Patterns found, by kind.",
-    ),
-    (
-        "layer5_pattern_detection_duration_seconds",
-        Some(Unit::Seconds),
-        "One shard's time for one batch of samples.",
-    ),
-    (
-        "layer5_integration_up",
-        None,
-        "Whether a neighbour answered its last call.",
-    ),
-    (
-        "layer5_integration_errors_total",
-        None,
-        "Failed calls to a neighbour.",
-    ),
-    (
-        "layer5_circuit_state",
-        None,
-        "Circuit to a neighbour: 0 closed, 1 half open, 2 open.",
-    ),
-    (
-        "layer5_outbox_depth",
-        None,
-        "Recommendations that Layer7 does not have yet.",
-    ),
-    (
-        "layer5_outbox_oldest_seconds",
-        Some(Unit::Seconds),
-        "Age of the oldest of them.",
-    ),
-    ("layer5_active_agents", None, "Agents known."),
-    ("layer5_active_series", None, "Series known."),
-    (
-        "layer5_build_info",
-        None,
-        "Always 1; what runs is in the labels.",
-    ),
-    (
-        "layer5_uptime_seconds",
-        Some(Unit::Seconds),
-        "Since the start of this process.",
-    ),
-    (
-        "layer5_dead_letters_dropped_total",
-        None,
-        "Refused reports that found the dead-letter queue full.",
-    ),
-    ("layer5_store_commits_total", None, "Group commits."),
-    (
-        "layer5_dedup_forgotten_early_total",
-        None,
-        "Dedup entries dropped before their window ended because the window was full.",
-    ),
-    (
-        "process_resident_memory_bytes",
-        Some(Unit::Bytes),
-        "Resident memory of this process.",
-    ),
-    (
-        "process_cpu_seconds_total",
-        Some(Unit::Seconds),
-        "User and system CPU time of this process.",
-    ),
-];
 
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
@@ -271,12 +100,12 @@ impl Meters {
                 &LATENCY_BUCKETS,
             )?
             .build_recorder();
-        for (name, unit, help) in HELP {
+        for metric in METRICS {
             // Counters, gauges and histograms share one table of descriptions by name.
             recorder.describe_gauge(
-                KeyName::from_const_str(name),
-                unit,
-                SharedString::const_str(help),
+                KeyName::from_const_str(metric.name),
+                None,
+                SharedString::const_str(metric.meaning),
             );
         }
         let histogram = |name: &'static str| {
