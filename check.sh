@@ -10,7 +10,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
-all_steps=(tools fmt clippy build test examples doc benches demo loom tsan deny)
+all_steps=(tools fmt clippy build test fuzz examples doc benches demo loom tsan deny)
 if (($# > 0)); then steps=("$@"); else steps=("${all_steps[@]}"); fi
 
 target=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
@@ -68,6 +68,11 @@ step_build() {
 
 step_test() {
   cargo test "${locked[@]}" --workspace --no-fail-fast
+}
+
+# Every decoder on damaged input; what `build` made has the overflow checks that a release lacks, and is fast enough.
+step_fuzz() {
+  timeout 600 cargo test "${locked[@]}" --workspace --test decode_fuzz -- --runs 2000000
 }
 
 step_examples() {

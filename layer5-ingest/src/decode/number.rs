@@ -71,16 +71,17 @@ pub(super) fn decimal(text: &str, pos: &mut usize) -> Option<f64> {
         *pos = i + 1;
         q = q.saturating_add(exponent(bytes, pos)?);
     }
-    let magnitude = if n_digits <= DIGITS_MAX && w <= 1 << f64::MANTISSA_DIGITS && q.abs() <= 22 {
-        let power = EXACT_POWERS[q.unsigned_abs() as usize];
-        // Through i64, for which there is an instruction.
-        let w = w as i64 as f64;
-        if q < 0 { w / power } else { w * power }
-    } else if n_digits <= DIGITS_MAX && (RECIPROCAL_POWER_MIN..=0).contains(&q) {
-        by_reciprocal(w, q)
-    } else {
-        by_std(&text[first..*pos])
-    };
+    let magnitude =
+        if n_digits <= DIGITS_MAX && w <= 1 << f64::MANTISSA_DIGITS && q.unsigned_abs() <= 22 {
+            let power = EXACT_POWERS[q.unsigned_abs() as usize];
+            // Through i64, for which there is an instruction.
+            let w = w as i64 as f64;
+            if q < 0 { w / power } else { w * power }
+        } else if n_digits <= DIGITS_MAX && (RECIPROCAL_POWER_MIN..=0).contains(&q) {
+            by_reciprocal(w, q)
+        } else {
+            by_std(&text[first..*pos])
+        };
     Some(if negative { -magnitude } else { magnitude })
 }
 
@@ -250,6 +251,8 @@ mod tests {
             "100000000000000000000000000000000000000000",
             "0.000000000000000000000000000000001",
             "1e99999999999999999999",
+            "4.9e-32412345678901234567890",
+            "0.5e+9999999999999999999",
             "1e-99999999999999999999",
             "0.3",
             "2.675",
