@@ -16,7 +16,7 @@ use crate::{
     config::{Config, NeighbourConfig},
     metrics::Neighbour,
     neighbours::{
-        DoorConfig, DoorError, DoorSnapshot, Layer7Client, Layer8Client,
+        CallKind, DoorConfig, DoorError, DoorSnapshot, Layer7Client, Layer8Client,
         circuit::{CircuitConfig, CircuitState},
     },
     outbox::{Outbox, OutboxConfig, OutboxStatus},
@@ -91,6 +91,17 @@ impl Deliveries {
         layer7.into_iter().chain(layer8).collect()
     }
 
+    /// How long each call to each neighbour took since the last look, s.
+    #[must_use]
+    pub fn take_call_durations(&self) -> [(&'static str, Vec<f64>); 2] {
+        let layer7 = self.layer7.as_ref().map(|client| client.take_durations());
+        let layer8 = self.layer8.as_ref().map(|client| client.take_durations());
+        [
+            ("layer7", layer7.unwrap_or_default()),
+            ("layer8", layer8.unwrap_or_default()),
+        ]
+    }
+
     /// Starts the tasks; they end when `stop` turns true.
     #[must_use]
     pub fn start(
@@ -128,7 +139,7 @@ fn view(name: &'static str, door: &DoorSnapshot) -> Neighbour {
     Neighbour {
         name,
         up: door.up,
-        errors: door.errors.iter().sum(),
+        errors: std::array::from_fn(|i| (CallKind::ALL[i].as_str(), door.errors[i])),
         circuit: Some(match door.circuit {
             CircuitState::Closed => 0,
             CircuitState::HalfOpen => 1,

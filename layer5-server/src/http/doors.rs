@@ -221,12 +221,20 @@ impl Doors {
             neighbours: self.deliveries.neighbours(),
             score,
             lag,
+            disk: self
+                .store
+                .disk_space()
+                .ok()
+                .map(|disk| (disk.free, disk.total)),
         }
     }
 
     /// Once a second: brings the metrics page up to date.
     pub(crate) async fn refresh_metrics(&self) {
         let score = self.score().await;
+        for (target, took) in self.deliveries.take_call_durations() {
+            self.meters.called(target, &took);
+        }
         self.meters.refresh(&self.counters, &self.gauges(score));
     }
 }

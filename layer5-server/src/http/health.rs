@@ -114,7 +114,7 @@ pub(crate) async fn integrations(State(doors): State<Doors>) -> Response {
     let neighbours: Vec<Value> = gauges
         .neighbours
         .iter()
-        .map(|n| json!({ "name": n.name, "up": n.up, "errors": n.errors }))
+        .map(|n| json!({ "name": n.name, "up": n.up, "errors": n.errors.iter().map(|(_, count)| count).sum::<u64>() }))
         .collect();
     let (depth, oldest) = gauges.outbox;
     let facts = json!({

@@ -18,6 +18,7 @@ use metrics_exporter_prometheus::{
 use crate::{
     counters::{Component, Counters},
     metrics::catalogue::METRICS,
+    neighbours::CallKind,
     refinery::tuner::Score,
 };
 
@@ -73,6 +74,8 @@ pub struct Gauges {
     pub score: Option<Score>,
     /// Now minus `recorded_at` of the newest report, s.
     pub lag: Option<f64>,
+    /// Free and all bytes of the data folder's disk.
+    pub disk: Option<(u64, u64)>,
 }
 
 /// What is known of one neighbour.
@@ -82,8 +85,8 @@ pub struct Neighbour {
     pub name: &'static str,
     /// Whether the last call was answered; `None` before the first.
     pub up: Option<bool>,
-    /// Failed calls.
-    pub errors: u64,
+    /// Failed calls, by kind.
+    pub errors: [(&'static str, u64); CallKind::ALL.len()],
     /// 0 closed, 1 half open, 2 open.
     pub circuit: Option<u8>,
 }
@@ -168,6 +171,21 @@ impl Meters {
             .record(took.as_secs_f64());
     }
 
+    /// A neighbour was called.
+    pub fn called(&self, target: &'static str, took: &[f64]) {
+        if took.is_empty() {
+            return;
+        }
+        let key = key(
+            "layer5_integration_request_duration_seconds",
+            &[("target", target)],
+        );
+        let histogram = self.recorder.register_histogram(&key, &METADATA);
+        for &seconds in took {
+            histogram.record(seconds);
+        }
+    }
+
     /// Median and 99th percentile of the newest acknowledgement times, ms; `None` before the first.
     ///
     /// # Panics
@@ -228,6 +246,10 @@ impl Meters {
         if let Some(lag) = gauges.lag {
             self.gauge("layer5_kpi_ingest_lag_seconds", &[("source", "http")], lag);
         }
+        if let Some((free, size)) = gauges.disk {
+            self.gauge("layer5_disk_free_bytes", &[], free as f64);
+            self.gauge("layer5_disk_size_bytes", &[], size as f64);
+        }
         self.refresh_process();
         self.refresh_quality(counters);
         self.handle.run_upkeep();
@@ -286,8 +308,10 @@ impl Meters {
             if let Some(state) = neighbour.circuit {
                 self.gauge("layer5_circuit_state", &labels, f64::from(state));
             }
-            let labels = [("target", neighbour.name), ("kind", "call")];
-            self.counter("layer5_integration_errors_total", &labels, neighbour.errors);
+            for (kind, count) in neighbour.errors {
+                let labels = [("target", neighbour.name), ("kind", kind)];
+                self.counter("layer5_integration_errors_total", &labels, count);
+            }
         }
     }
 
@@ -320,9 +344,22 @@ impl Meters {
     }
 
     fn refresh_process(&self) {
-        if let Some((rss, cpu)) = crate::process::memory_and_cpu() {
-            self.gauge("process_resident_memory_bytes", &[], rss as f64);
-            self.gauge("process_cpu_seconds_total", &[], cpu);
+        let Some(process) = crate::process::look() else {
+            return;
+        };
+        for (name, value) in [
+            ("process_resident_memory_bytes", process.resident_bytes),
+            ("process_virtual_memory_bytes", process.virtual_bytes),
+            ("process_threads", process.threads),
+            ("process_open_fds", process.open_files),
+            ("process_max_fds", process.open_files_max),
+            ("process_start_time_seconds", process.started),
+            ("process_cpu_seconds_total", process.cpu_seconds),
+        ] {
+            self.gauge(name, &[], value);
+        }
+        if let Some(limit) = process.memory_limit_bytes {
+            self.gauge("layer5_memory_limit_bytes", &[], limit);
         }
     }
 

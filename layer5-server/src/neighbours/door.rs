@@ -47,6 +47,9 @@ pub enum DoorError {
     Client(#[source] reqwest::Error),
 }
 
+/// Durations kept between two looks; a look comes once a second.
+const DURATIONS_MAX: usize = 4096;
+
 /// The classes of failure, as metrics know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
@@ -160,6 +163,8 @@ pub(super) struct Door {
     calls: AtomicU64,
     errors: [AtomicU64; CallKind::ALL.len()],
     nanos: AtomicU64,
+    /// How long each call since the last look took, s.
+    durations: Mutex<Vec<f64>>,
     /// 0 never called, 1 down, 2 up.
     up: AtomicU8,
 }
@@ -188,6 +193,7 @@ impl Door {
             calls: AtomicU64::new(0),
             errors: Default::default(),
             nanos: AtomicU64::new(0),
+            durations: Mutex::default(),
             up: AtomicU8::new(0),
         })
     }
@@ -215,6 +221,14 @@ impl Door {
         self.calls.fetch_add(1, Relaxed);
         let nanos = u64::try_from((end - start).as_nanos()).unwrap_or(u64::MAX);
         self.nanos.fetch_add(nanos, Relaxed);
+        let mut durations = self
+            .durations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if durations.len() < DURATIONS_MAX {
+            durations.push((end - start).as_secs_f64());
+        }
+        drop(durations);
         self.up.store(if trouble { 1 } else { 2 }, Relaxed);
         if let Err(error) = &result {
             self.count(error);
@@ -228,6 +242,16 @@ impl Door {
         if let Some(i) = error.kind().and_then(position) {
             self.errors[i].fetch_add(1, Relaxed);
         }
+    }
+
+    /// How long each call since the last look took, s; the first [`DURATIONS_MAX`] of them.
+    pub(super) fn take_durations(&self) -> Vec<f64> {
+        std::mem::take(
+            &mut *self
+                .durations
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     pub(super) fn snapshot(&self) -> DoorSnapshot {

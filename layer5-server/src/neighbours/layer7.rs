@@ -99,6 +99,12 @@ impl Layer7Client {
         self.door.call(self.door.get("/health")).await.map(|_| ())
     }
 
+    /// How long each call since the last look took, s.
+    #[must_use]
+    pub fn take_durations(&self) -> Vec<f64> {
+        self.door.take_durations()
+    }
+
     /// What is known of it.
     #[must_use]
     pub fn snapshot(&self) -> DoorSnapshot {
