@@ -27,29 +27,36 @@ leave_out() {
   exit "$left_out"
 }
 
-# promtool reads the metrics page as Prometheus does; layer5-server's tests call it where it is. It is unpacked, not
-# installed: Debian's package would start a Prometheus on this machine.
+# What the tests run besides cargo: promtool reads the metrics page and the rules as Prometheus does, amtool the routes
+# as Alertmanager does. Unpacked, not installed: Debian's packages would start services on this machine.
 step_tools() {
-  local package sudo=()
-  command -v promtool && return
+  unpack promtool prometheus
+  unpack amtool prometheus-alertmanager
+}
+
+# Brings one program out of its Debian package, unless it is here.
+unpack() {
+  local program=$1 package=$2 file sudo=()
+  command -v "$program" && return
   if command -v apt-get dpkg >/dev/null; then
     mkdir -p "$tools"
-    cd "$tools"
-    if ! apt-get -q download prometheus; then
+    pushd "$tools" >/dev/null
+    if ! apt-get -q download "$package"; then
       [[ $(id -u) == 0 ]] || sudo=(sudo -n)
       # The list of packages may be old or not there at all.
-      "${sudo[@]}" apt-get -q update && apt-get -q download prometheus || true
+      "${sudo[@]}" apt-get -q update && apt-get -q download "$package" || true
     fi
-    for package in prometheus_*.deb; do
-      [[ ! -f $package ]] || dpkg -x "$package" .
+    for file in "$package"_*.deb; do
+      [[ ! -f $file ]] || dpkg -x "$file" .
     done
+    popd >/dev/null
   fi
-  command -v promtool && return
+  command -v "$program" && return
   [[ ${LAYER5_REQUIRE_TOOLS:-} != 1 ]] || {
-    echo "promtool is required, and neither here nor to be had from Debian"
+    echo "$program is required, and neither here nor to be had from Debian"
     exit 1
   }
-  leave_out "promtool, so nothing checks the metrics page as Prometheus would"
+  leave_out "$program, so nothing checks its part as the real one would"
 }
 
 step_fmt() {
