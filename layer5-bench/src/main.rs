@@ -1,6 +1,8 @@
 //! `layer5-bench`: the quality suites on the command line.
 //! In: a suite's name and where its data lies. Out: a table, or JSON. Called from: people and continuous integration.
 
+mod optimize_suite;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ enum Suite {
     Alarms(Source),
     /// Area under the precision-recall curve of the dense score, mean over the labelled series.
     Scores(Source),
+    /// Gains of the optimizer over random search on known functions, beside its peers.
+    Optimize(optimize_suite::OptimizeArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
     let done = match &suite {
         Suite::Alarms(source) => run(source, alarms),
         Suite::Scores(source) => run(source, scores),
+        Suite::Optimize(arguments) => optimize_suite::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

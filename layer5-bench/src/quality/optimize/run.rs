@@ -1,0 +1,78 @@
+//! One sampler on one problem: regrets of seeded runs beside those of random search.
+//! In: a [`Problem`], a sampler, numbers of evaluations. Out: regrets. Called from: [`super::measure`].
+
+use layer5_optimize::{Outcome, SamplerKind, Study, StudyConfig};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+use super::REGRET_MIN;
+use super::problem::{Problem, normal};
+
+/// Regret after each number of evaluations, one run.
+#[must_use]
+pub fn regrets(problem: &Problem, sampler: SamplerKind, budgets: &[usize], seed: u64) -> Vec<f64> {
+    let config = StudyConfig {
+        seed,
+        sampler,
+        ..StudyConfig::new(problem.space.clone())
+    };
+    let mut study = Study::new(config).expect("every sampler named here fits these spaces");
+    let mut noise = Pcg64::seed_from_u64(seed ^ 0x006e_6f69_7365);
+    let mut found = Vec::new();
+    for n in 1..=budgets.last().copied().unwrap_or(0) {
+        let trial = study.ask();
+        let value = problem.value(&trial.point) + problem.noise_sd * normal(&mut noise);
+        study
+            .tell(trial.id, Outcome::Value(value))
+            .expect("the trial is pending");
+        if budgets.contains(&n) {
+            let point = if problem.noise_sd > 0.0 {
+                study.recommend().expect("a value was told").point
+            } else {
+                study.incumbent().expect("a value was told").point.clone()
+            };
+            found.push((problem.value(&point) - problem.minimum).max(REGRET_MIN));
+        }
+    }
+    found
+}
+
+/// Mean log10 regret of random search over 200 seeds; under noise it reports the best value told.
+pub(super) fn random_log_regret(problem: &Problem, budgets: &[usize]) -> Vec<f64> {
+    let n_seeds = 200;
+    let mut sums = vec![0.0; budgets.len()];
+    for seed in 0..n_seeds {
+        let sampler = SamplerKind::Random;
+        let config = StudyConfig {
+            seed: 1000 + seed,
+            sampler,
+            ..StudyConfig::new(problem.space.clone())
+        };
+        let mut study = Study::new(config).expect("random search fits every space");
+        let mut noise = Pcg64::seed_from_u64(seed);
+        let mut best = (f64::INFINITY, f64::INFINITY);
+        let mut b = 0;
+        for n in 1..=budgets.last().copied().unwrap_or(0) {
+            let value = problem.value(&study.ask().point);
+            let told = value + problem.noise_sd * normal(&mut noise);
+            if told < best.0 {
+                best = (told, value);
+            }
+            if budgets.contains(&n) {
+                sums[b] += (best.1 - problem.minimum).max(REGRET_MIN).log10();
+                b += 1;
+            }
+        }
+    }
+    sums.iter().map(|sum| sum / n_seeds as f64).collect()
+}
+
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    if n == 0 {
+        f64::NAN
+    } else {
+        0.5 * (values[(n - 1) / 2] + values[n / 2])
+    }
+}
