@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cma_es::CmaEs;
 use crate::design::sobol::scrambled;
-use crate::gp::fit::Hyper;
-use crate::gp::{ROWS_MAX, Surrogate, propose_log_ei, thinned_rows};
+use crate::gp::{Fitted, ROWS_MAX, propose_log_ei, thinned_rows};
 use crate::linalg::distance2;
 use crate::noise;
 use crate::sampler::{Known, Proposal, Sampler, SamplerKind};
@@ -22,6 +21,9 @@ use crate::trust_region::Run;
 
 /// Width of the first design, as a share of the cube's.
 const DESIGN_WIDTH: f64 = 0.7;
+
+/// How far from the advised place the search goes on under noise: corners are wide, and little can be learned there.
+const NOISY_REACH: f64 = 0.5;
 
 /// Evaluations of the first design.
 fn n_design(d: usize) -> usize {
@@ -37,7 +39,7 @@ fn n_first(d: usize) -> usize {
 /// The portfolio's state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Portfolio {
-    hyper: Option<Hyper>,
+    fitted: Fitted,
     local: Option<Run>,
     /// Where local searches ended.
     ended: Vec<Vec<f64>>,
@@ -155,12 +157,17 @@ impl Portfolio {
             0.0
         };
         let rows = thinned_rows(known, apart);
-        let Some(mut surrogate) = Surrogate::fit_to(known, &rows, self.hyper.as_ref(), 15) else {
+        let Some(mut surrogate) = self.fitted.surrogate(known, &rows) else {
             return design(known);
         };
-        self.hyper = Some(surrogate.hyper.clone());
         surrogate.imagine(known);
-        let (unit, _) = propose_log_ei(&surrogate, known, rng);
+        let within = if self.is_noisy {
+            surrogate.advise(known).and_then(|(unit, _)| unit)
+        } else {
+            None
+        };
+        let within = within.as_deref().map(|centre| (centre, NOISY_REACH));
+        let (unit, _) = propose_log_ei(&surrogate, known, within, rng);
         let expected = Some(surrogate.expect_at(&unit));
         Proposal {
             unit,

@@ -94,6 +94,10 @@ struct Parzen {
     centres: Vec<f64>,
     /// Kernel widths; for categories, the number of them, negated.
     widths: Vec<f64>,
+    /// Half the inverse squared width; zero for categories.
+    precisions: Vec<f64>,
+    /// What a different category takes off the logarithm; zero for ordered axes.
+    leaks: Vec<f64>,
     /// `ln` of the kernels' height at their centre.
     ln_height: f64,
 }
@@ -127,9 +131,20 @@ impl Parzen {
                 width
             })
             .collect();
+        let precision = |w: &f64| if *w > 0.0 { 0.5 / (w * w) } else { 0.0 };
+        let leak = |w: &f64| {
+            let others = (-w - 1.0).max(1.0);
+            if *w > 0.0 {
+                0.0
+            } else {
+                -(CATEGORY_LEAK / others / (1.0 - CATEGORY_LEAK)).ln()
+            }
+        };
         Self {
             d,
             centres,
+            precisions: widths.iter().map(precision).collect(),
+            leaks: widths.iter().map(leak).collect(),
             widths,
             ln_height,
         }
@@ -140,17 +155,18 @@ impl Parzen {
         let mut sum = 1.0;
         for centre in self.centres.chunks_exact(self.d) {
             let mut exponent = self.ln_height;
-            for j in 0..self.d {
-                let width = self.widths[j];
-                if width > 0.0 {
-                    let z = (u[j] - centre[j]) / width;
-                    exponent -= 0.5 * z * z;
-                } else if u[j] != centre[j] {
-                    let others = (-width - 1.0).max(1.0);
-                    exponent += (CATEGORY_LEAK / others / (1.0 - CATEGORY_LEAK)).ln();
-                }
+            for (((u, c), half), leak) in (u.iter().zip(centre))
+                .zip(&self.precisions)
+                .zip(&self.leaks)
+            {
+                let off = u - c;
+                // One of the two is zero: a distance counts on ordered axes, a difference on the others.
+                exponent -= half * off * off + if off == 0.0 { 0.0 } else { *leak };
             }
-            sum += exponent.exp();
+            // Below this a kernel adds less than rounding to the even one.
+            if exponent > -40.0 {
+                sum += exponent.exp();
+            }
         }
         (sum / ((self.centres.len() / self.d) as f64 + 1.0)).ln()
     }

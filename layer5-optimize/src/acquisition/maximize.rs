@@ -30,6 +30,28 @@ pub struct Search<'a> {
     pub n_starts: usize,
     /// Whether a snapped place must not be suggested (it was evaluated before).
     pub is_taken: &'a (dyn Fn(&[f64]) -> bool + Sync),
+    /// A place and how far from it ordered axes may move; `None` for the whole cube.
+    pub within: Option<(&'a [f64], f64)>,
+}
+
+impl Search<'_> {
+    /// Limits of axis `j`.
+    fn limits(&self, j: usize) -> (f64, f64) {
+        match self.within {
+            Some((centre, half)) if self.cube.is_ordered(j) => {
+                ((centre[j] - half).max(0.0), (centre[j] + half).min(1.0))
+            }
+            _ => (0.0, 1.0),
+        }
+    }
+
+    /// Moves `u` inside the limits.
+    fn confine(&self, u: &mut [f64]) {
+        for (j, u) in u.iter_mut().enumerate() {
+            let (low, high) = self.limits(j);
+            *u = u.clamp(low, high);
+        }
+    }
 }
 
 /// The place with the highest logarithm of expected improvement below `best` (warped units), and that logarithm.
@@ -110,7 +132,7 @@ fn descend(
             let (low, high): (Vec<f64>, Vec<f64>) = (0..cube.len())
                 .map(|j| {
                     if cube.is_ordered(j) {
-                        (0.0, 1.0)
+                        search.limits(j)
                     } else {
                         (u[j], u[j])
                     }
@@ -139,7 +161,15 @@ fn candidates(search: &Search<'_>, rng: &mut Pcg64) -> Vec<Vec<f64>> {
     let spread = scrambled_block(0, n as u32, d, rng.random());
     let mut all: Vec<Vec<f64>> = spread
         .iter()
-        .map(|u| cube.to_unit(&cube.from_even(u)))
+        .map(|u| {
+            let squeezed: Vec<f64> = (0..d)
+                .map(|j| {
+                    let (low, high) = search.limits(j);
+                    low + u[j] * (high - low)
+                })
+                .collect();
+            cube.to_unit(&cube.from_even(&squeezed))
+        })
         .collect();
     if search.around.is_empty() {
         return all;
@@ -173,6 +203,7 @@ fn candidates(search: &Search<'_>, rng: &mut Pcg64) -> Vec<Vec<f64>> {
                 }
             }
         }
+        search.confine(&mut u);
         cube.snap(&mut u);
         all.push(u);
     }

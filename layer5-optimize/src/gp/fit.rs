@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{Shape, delta2, trend};
+use super::kernel::{Shape, delta2, scaled_distance2, trend};
 use crate::linalg::cholesky::{Cholesky, packed};
 use crate::linalg::dot;
 use crate::linalg::lbfgs::minimize_in_box;
@@ -37,6 +37,8 @@ pub struct Hyper {
     pub ln_g: f64,
     /// `ln` of the weight of the quadratic trend.
     pub ln_b: f64,
+    /// Where the output bends, as a quantile; see [`super::warp::Warp::new`].
+    pub bend: Option<f64>,
 }
 
 impl Hyper {
@@ -49,6 +51,7 @@ impl Hyper {
             ln_l,
             ln_g: -12.0,
             ln_b: -1.0,
+            bend: None,
         }
     }
 
@@ -159,6 +162,31 @@ impl<'a> Training<'a> {
     }
 }
 
+/// Minus the log likelihood of values at given hyperparameters, up to a constant; infinite where the matrix cannot be
+/// factored.
+///
+/// # Cost
+/// `n^3 / 6` multiplications.
+#[must_use]
+pub fn loss_at(hyper: &Hyper, ordered: &[bool], x: &[&[f64]], z: &[f64]) -> f64 {
+    let (w, g, b) = (hyper.weights(), hyper.ln_g.exp(), hyper.ln_b.exp());
+    let mut r = Vec::with_capacity(packed(x.len()));
+    for (i, a) in x.iter().enumerate() {
+        r.extend(x[..i].iter().map(|other| {
+            let r2 = scaled_distance2(ordered, &w, a, other);
+            hyper.shape.correlation(r2).0 + b * trend(ordered, a, other)
+        }));
+        r.push(1.0 + g + b * trend(ordered, a, a));
+    }
+    let Some(factor) = Cholesky::new(x.len(), &r, 0.0) else {
+        return f64::INFINITY;
+    };
+    let (_, _, quadratic) = profile(&factor, z);
+    let n = x.len();
+    let s2 = signal_variance(quadratic, n);
+    0.5 * ((n as f64 + 2.0 * PRIOR_SHAPE) * s2.ln() + factor.log_determinant())
+}
+
 /// Weight of the prior on the signal variance, in observations, and its scale: enough to keep a constant objective from
 /// a variance of zero.
 const PRIOR_SHAPE: f64 = 0.5;
@@ -241,6 +269,7 @@ pub fn fit(
                     ln_l: theta,
                     ln_g,
                     ln_b,
+                    bend: None,
                 },
                 loss,
             )

@@ -30,6 +30,35 @@ pub const ROWS_MAX: usize = 250;
 /// Bends of the output that are tried; see [`Warp::new`].
 const BENDS: [Option<f64>; 4] = [None, Some(0.5), Some(0.2), Some(0.05)];
 
+/// What a sampler keeps of its model between trials, so that likelihoods are not maximised anew for every row.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Fitted {
+    hyper: Option<Hyper>,
+    /// Rows of the last fit.
+    n: usize,
+}
+
+impl Fitted {
+    /// A model of these rows: fitted where they have grown by a tenth since the last fit, else conditioned on them with
+    /// the hyperparameters found then.
+    pub(crate) fn surrogate(&mut self, known: &Known<'_>, rows: &[usize]) -> Option<Surrogate> {
+        let n = rows.len();
+        let is_fresh = n >= self.n && n < self.n + (n / REFIT_SHARE).max(1);
+        let surrogate = match self.hyper.as_ref().filter(|_| is_fresh) {
+            Some(hyper) => Surrogate::conditioned(known, rows, hyper),
+            None => {
+                self.n = n;
+                Surrogate::fit_to(known, rows, self.hyper.as_ref(), 15)
+            }
+        }?;
+        self.hyper = Some(surrogate.hyper.clone());
+        Some(surrogate)
+    }
+}
+
+/// A fit is due when the rows have grown by one part in so many.
+const REFIT_SHARE: usize = 10;
+
 /// A fitted process and the way back to the objective's units.
 #[derive(Debug, Clone)]
 pub struct Surrogate {
@@ -72,16 +101,17 @@ impl Surrogate {
             return None;
         }
         let d = known.cube.len();
-        let x: Vec<&[f64]> = rows.iter().map(|i| known.x[*i].as_slice()).collect();
-        let y: Vec<f64> = rows.iter().map(|i| known.y[*i]).collect();
+        let (x, y) = selected(known, rows);
         let ordered = ordered_axes(known.cube);
         let start = warm.cloned().unwrap_or_else(|| Hyper::start(d));
         let noise_share = noise::share(known);
         let is_quiet = noise_share.is_some_and(|share| share <= noise::SHARE_MAX);
-        let is_loud = noise_share.is_some_and(|share| share > noise::SHARE_MAX);
         // A logarithm near the lowest value would stretch noise, which is equally wide everywhere.
+        let is_loud = noise_share.is_some_and(|share| share > noise::SHARE_MAX);
         let bends = if is_loud { &BENDS[..1] } else { &BENDS[..] };
-        let (warp, z) = choose_warp(&ordered, &x, &y, &start, bends);
+        let bend = choose_bend(&ordered, &x, &y, &start, bends);
+        let warp = Warp::new(&y, bend);
+        let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
         let training = Training::new(&ordered, &x, &z);
         let other = match start.shape {
             Shape::Matern52 => Shape::SquaredExponential,
@@ -98,13 +128,37 @@ impl Surrogate {
             starts.push(Hyper::start(d));
         }
         let (hyper, _) = fit::fit(&training, &starts, is_quiet, evaluations_max)?;
-        let posterior = Posterior::new(&hyper, &ordered, &x, &z).ok()?;
+        Self::with_warp(known, &ordered, &x, &z, warp, Hyper { bend, ..hyper })
+    }
+
+    /// Conditions on some of the observations with given hyperparameters.
+    #[must_use]
+    pub fn conditioned(known: &Known<'_>, rows: &[usize], hyper: &Hyper) -> Option<Self> {
+        let (x, y) = selected(known, rows);
+        if y.len() < 2 {
+            return None;
+        }
+        let warp = Warp::new(&y, hyper.bend);
+        let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
+        let ordered = ordered_axes(known.cube);
+        Self::with_warp(known, &ordered, &x, &z, warp, hyper.clone())
+    }
+
+    fn with_warp(
+        known: &Known<'_>,
+        ordered: &[bool],
+        x: &[&[f64]],
+        z: &[f64],
+        warp: Warp,
+        hyper: Hyper,
+    ) -> Option<Self> {
+        let posterior = Posterior::new(&hyper, ordered, x, z).ok()?;
         let best = x
             .iter()
             .map(|u| posterior.mean(u))
             .fold(f64::INFINITY, f64::min);
-        let is_noisy = match noise_share {
-            Some(_) => is_loud,
+        let is_noisy = match noise::share(known) {
+            Some(share) => share > noise::SHARE_MAX,
             None => posterior.noise_variance().sqrt() > NOISE_SD,
         };
         Some(Self {
@@ -185,13 +239,20 @@ impl Surrogate {
             };
             return Some((None, expected));
         }
-        let around = best_rows(known, 8);
+        // From the observed place one can count on most, not far: where nothing was observed a mean is a guess.
+        let counted_on = |u: &[f64]| {
+            let (mean, variance) = self.posterior.predict(u);
+            mean + CAUTION * variance.sqrt()
+        };
+        let surest = known.x.iter().map(|u| (counted_on(u), u));
+        let (_, surest) = surest.min_by(|a, b| a.0.total_cmp(&b.0))?;
         let search = Search {
             cube: known.cube,
-            around: &around,
+            around: &[surest.as_slice()],
             n_candidates: 256,
             n_starts: 4,
             is_taken: &|_| false,
+            within: Some((surest, ADVICE_REACH)),
         };
         let mut rng = stream(known.seed, u64::MAX);
         let (unit, _) = minimize_cautiously(&self.posterior, CAUTION, &search, &mut rng);
@@ -206,6 +267,9 @@ const NOISE_SD: f64 = 0.1;
 
 /// Standard deviations added to the mean when a point is recommended under noise.
 const CAUTION: f64 = 1.0;
+
+/// How far from an observed place advice under noise may lie, in unit coordinates.
+const ADVICE_REACH: f64 = 0.1;
 
 /// The rows a model is conditioned on, in the order of telling.
 fn rows(known: &Known<'_>) -> Vec<usize> {
@@ -255,32 +319,36 @@ pub(crate) fn best_rows<'a>(known: &Known<'a>, n: usize) -> Vec<&'a [f64]> {
         .collect()
 }
 
-/// The most likely of some warps at the starting hyperparameters, and the values it makes.
-fn choose_warp(
+/// Coordinates and values of some observations.
+fn selected<'a>(known: &Known<'a>, rows: &[usize]) -> (Vec<&'a [f64]>, Vec<f64>) {
+    let x = rows.iter().map(|i| known.x[*i].as_slice()).collect();
+    (x, rows.iter().map(|i| known.y[*i]).collect())
+}
+
+/// The most likely of some warps at the starting hyperparameters.
+fn choose_bend(
     ordered: &[bool],
     x: &[&[f64]],
     y: &[f64],
     start: &Hyper,
     bends: &[Option<f64>],
-) -> (Warp, Vec<f64>) {
-    let mut theta = start.ln_l.clone();
-    theta.extend([start.ln_g, start.ln_b]);
-    let mut gradient = vec![0.0; theta.len()];
-    let choices = bends.iter().map(|share| {
-        let warp = Warp::new(y, *share);
+) -> Option<f64> {
+    if bends.len() == 1 {
+        return bends[0];
+    }
+    let loss = |share: Option<f64>| {
+        let warp = Warp::new(y, share);
         let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
-        let loss = Training::new(ordered, x, &z).loss(start.shape, &theta, &mut gradient);
-        (loss - warp.log_slope(y), warp, z)
-    });
-    let best = choices.min_by(|a, b| a.0.total_cmp(&b.0));
-    let (_, warp, z) = best.expect("there is at least the straight line");
-    (warp, z)
+        fit::loss_at(start, ordered, x, &z) - warp.log_slope(y)
+    };
+    let losses = bends.iter().map(|share| (loss(*share), *share));
+    losses.min_by(|a, b| a.0.total_cmp(&b.0))?.1
 }
 
 /// Expected improvement over a Gaussian process.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GpSampler {
-    hyper: Option<Hyper>,
+    fitted: Fitted,
     is_probed: bool,
 }
 
@@ -300,7 +368,7 @@ impl Sampler for GpSampler {
         let surrogate = if known.n_used() < n_design {
             None
         } else {
-            Surrogate::fit_from(known, self.hyper.as_ref(), 15)
+            self.fitted.surrogate(known, &rows(known))
         };
         let Some(mut surrogate) = surrogate else {
             let u = scrambled(known.n_asked as u32, d, known.seed);
@@ -313,9 +381,8 @@ impl Sampler for GpSampler {
                 expected: None,
             };
         };
-        self.hyper = Some(surrogate.hyper.clone());
         surrogate.imagine(known);
-        let (unit, _) = propose_log_ei(&surrogate, known, rng);
+        let (unit, _) = propose_log_ei(&surrogate, known, None, rng);
         let expected = Some(surrogate.expect_at(&unit));
         Proposal {
             unit,
@@ -330,6 +397,7 @@ impl Sampler for GpSampler {
 pub(crate) fn propose_log_ei(
     surrogate: &Surrogate,
     known: &Known<'_>,
+    within: Option<(&[f64], f64)>,
     rng: &mut Pcg64,
 ) -> (Vec<f64>, f64) {
     let around = best_rows(known, 5);
@@ -349,6 +417,7 @@ pub(crate) fn propose_log_ei(
         n_candidates: 256,
         n_starts: 4,
         is_taken: &taken,
+        within,
     };
     maximize_log_ei(&surrogate.posterior, surrogate.best(), &search, rng)
 }

@@ -105,18 +105,7 @@ impl Posterior {
     /// `n d` multiplications.
     #[must_use]
     pub fn mean(&self, u: &[f64]) -> f64 {
-        let rows = self.x.chunks_exact(self.w.len());
-        self.beta
-            + rows
-                .zip(&self.alpha)
-                .map(|(row, alpha)| {
-                    alpha
-                        * self
-                            .shape
-                            .correlation(scaled_distance2(&self.ordered, &self.w, row, u))
-                            .0
-                })
-                .sum::<f64>()
+        self.beta + dot(&self.covariances(u), &self.alpha)
     }
 
     /// Mean and variance of the noise-free value.
@@ -236,6 +225,7 @@ mod tests {
             ln_l: vec![-0.7, -0.3],
             ln_g: -20.0,
             ln_b: -0.5,
+            bend: None,
         };
         Posterior::new(&hyper, &[true; 2], &rows, &[1.0, -0.5, 0.3, 0.2]).expect("fits")
     }
@@ -244,6 +234,7 @@ mod tests {
     fn goes_through_its_data() {
         let (mean, variance) = posterior().predict(&[0.5, 0.9]);
         assert!((mean + 0.5).abs() < 1e-7 && variance < 1e-7);
+        assert_eq!(posterior().mean(&[0.5, 0.9]), mean);
         let (_, far) = posterior().predict(&[1.0, 1.0]);
         assert!(far > 0.01);
     }
