@@ -23,7 +23,10 @@ use crate::trust_region::Run;
 const DESIGN_WIDTH: f64 = 0.7;
 
 /// How far from the advised place the search goes on under noise: corners are wide, and little can be learned there.
-const NOISY_REACH: f64 = 0.5;
+const NOISY_REACH: f64 = 0.25;
+
+/// Evaluations up to which the model does not lead out of the part of the cube that the first design covers.
+const N_MIDDLE: usize = 20;
 
 /// Evaluations of the first design.
 fn n_design(d: usize) -> usize {
@@ -166,7 +169,12 @@ impl Portfolio {
         } else {
             None
         };
-        let within = within.as_deref().map(|centre| (centre, NOISY_REACH));
+        let middle = vec![0.5; known.cube.len()];
+        let within = if self.ended.is_empty() && known.n_used() < N_MIDDLE {
+            Some((middle.as_slice(), 0.5 * DESIGN_WIDTH))
+        } else {
+            within.as_deref().map(|centre| (centre, NOISY_REACH))
+        };
         let (unit, _) = propose_log_ei(&surrogate, known, within, rng);
         let expected = Some(surrogate.expect_at(&unit));
         Proposal {

@@ -69,8 +69,7 @@ pub fn scaled_distance2(ordered: &[bool], w: &[f64], a: &[f64], b: &[f64]) -> f6
     r2
 }
 
-/// Covariance of a random quadratic, less its constant: `(1 + rho)^2 - 1`, where `rho` is the inner product of the points
-/// as seen from the middle of the cube in half widths, ordered axes alone.
+/// Covariance of a random quadratic, less its constant: `(1 + rho)^2 - 1`, with [`rho`].
 #[must_use]
 #[inline]
 pub fn trend(ordered: &[bool], a: &[f64], b: &[f64]) -> f64 {
@@ -78,7 +77,8 @@ pub fn trend(ordered: &[bool], a: &[f64], b: &[f64]) -> f64 {
     rho * (2.0 + rho)
 }
 
-/// Inner product of two points as seen from the middle of the cube in half widths, ordered axes alone.
+/// Inner product of two points as seen from the middle of the cube in half widths, ordered axes alone, divided by the
+/// number of axes: a corner is at one, so that in many dimensions corners are not the most promising of all places.
 #[must_use]
 #[inline]
 pub fn rho(ordered: &[bool], a: &[f64], b: &[f64]) -> f64 {
@@ -88,7 +88,7 @@ pub fn rho(ordered: &[bool], a: &[f64], b: &[f64]) -> f64 {
             rho += (2.0 * a[j] - 1.0) * (2.0 * b[j] - 1.0);
         }
     }
-    rho
+    rho / a.len() as f64
 }
 
 #[cfg(test)]

@@ -157,15 +157,15 @@ impl Posterior {
                 mean_gradient[j] += by_mean * turn;
                 variance_gradient[j] += by_variance * turn;
             }
-            // d/du of rho (2 + rho) is 2 (1 + rho) times d rho / d u = 2 (2 x - 1).
-            let along = 4.0 * self.b * (1.0 + rho(&self.ordered, row, u));
+            // d/du of rho (2 + rho) is 2 (1 + rho) times d rho / d u = 2 (2 x - 1) / d.
+            let along = 4.0 * self.b / d as f64 * (1.0 + rho(&self.ordered, row, u));
             let (by_mean, by_variance) = (self.alpha[i] * along, -2.0 * k[i] * along);
             for j in 0..d {
                 mean_gradient[j] += by_mean * (2.0 * row[j] - 1.0);
                 variance_gradient[j] += by_variance * (2.0 * row[j] - 1.0);
             }
         }
-        let along = 8.0 * self.b * (1.0 + rho(&self.ordered, u, u));
+        let along = 8.0 * self.b / d as f64 * (1.0 + rho(&self.ordered, u, u));
         for j in 0..d {
             variance_gradient[j] += along * (2.0 * u[j] - 1.0);
         }

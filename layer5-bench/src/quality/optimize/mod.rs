@@ -6,6 +6,11 @@
 //! Sets: `public`, functions from the literature; `drawn`, shifted and rotated ones made from a seed, with noise or
 //! without, and mixed ones, which nothing is tuned on one by one.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "what is expected holds whatever the caller does"
+)]
+
 pub mod drawn;
 pub mod peers;
 pub mod problem;
