@@ -16,6 +16,8 @@ if (($# > 0)); then steps=("$@"); else steps=("${all_steps[@]}"); fi
 target=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
 tools=$target/tools
 export PATH=$PATH:$tools/usr/bin
+libraries=$tools/usr/lib/$(uname -m)-linux-gnu
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries
 tsan_host=x86_64-unknown-linux-gnu
 # A check changes no lock file.
 locked=(--locked)
@@ -27,27 +29,32 @@ leave_out() {
   exit "$left_out"
 }
 
-# What the tests run besides cargo: promtool reads the metrics page and the rules as Prometheus does, amtool the routes
+# What the tests run besides cargo: redis-server and prometheus send us reports, promtool reads the metrics page and the rules as Prometheus does, amtool the routes
 # as Alertmanager does. Unpacked, not installed: Debian's packages would start services on this machine.
 step_tools() {
   unpack promtool prometheus
   unpack amtool prometheus-alertmanager
+  # With the libraries that a bare machine does not have.
+  unpack redis-server redis-server redis-tools liblzf1 libjemalloc2 libatomic1
 }
 
-# Brings one program out of its Debian package, unless it is here.
+# Brings one program out of its Debian packages, unless it is here.
 unpack() {
-  local program=$1 package=$2 file sudo=()
+  local program=$1 package file sudo=()
+  shift
   command -v "$program" && return
   if command -v apt-get dpkg >/dev/null; then
     mkdir -p "$tools"
     pushd "$tools" >/dev/null
-    if ! apt-get -q download "$package"; then
-      [[ $(id -u) == 0 ]] || sudo=(sudo -n)
-      # The list of packages may be old or not there at all.
-      "${sudo[@]}" apt-get -q update && apt-get -q download "$package" || true
-    fi
-    for file in "$package"_*.deb; do
-      [[ ! -f $file ]] || dpkg -x "$file" .
+    for package in "$@"; do
+      if ! apt-get -q download "$package"; then
+        [[ $(id -u) == 0 ]] || sudo=(sudo -n)
+        # The list of packages may be old or not there at all.
+        "${sudo[@]}" apt-get -q update && apt-get -q download "$package" || true
+      fi
+      for file in "$package"_*.deb; do
+        [[ ! -f $file ]] || dpkg -x "$file" .
+      done
     done
     popd >/dev/null
   fi

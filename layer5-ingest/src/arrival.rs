@@ -21,6 +21,8 @@ pub struct Arrival {
     pub metric: MetricId,
     /// The slot of the request that waits for the answer.
     pub request: u32,
+    /// The source that it came by, a number of the server's.
+    pub source: u8,
     /// The last sample of its report: the report is counted here.
     pub last_of_report: bool,
     /// The last sample of its request: the answer goes out when it is durable.
@@ -52,6 +54,7 @@ pub fn arrivals(report: &Report<'_>, resolved: &Resolved, request: u32, out: &mu
         agent: resolved.agent,
         metric,
         request,
+        source: 0,
         last_of_report: false,
         last_of_request: false,
     }));
@@ -116,6 +119,7 @@ mod tests {
             agent: AgentId(3),
             metric: MetricId(1),
             request: 42,
+            source: 0,
             last_of_report: false,
             last_of_request: false,
         };

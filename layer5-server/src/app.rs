@@ -32,6 +32,7 @@ use crate::{
     neighbours::DoorError,
     pipeline::{self, Committer, Inbox, ShardLinks, StopReason},
     refinery::{Reading, Roles, Tuner, shard::SavedAgent},
+    sources::Sources,
     store::{OpenError, PatternQuery, ReadError, Store, StoreConfig},
 };
 
@@ -194,6 +195,7 @@ async fn listen(key: &'static str, listen: SocketAddr) -> Result<TcpListener, St
 /// Everything but the sockets.
 struct Threads {
     setup: DoorsSetup,
+    sources: Sources,
     inbox: Sender<Inbox>,
     tuner_feed: Sender<pipeline::TunerFeed>,
     committer: JoinHandle<StopReason>,
@@ -272,6 +274,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         names: Arc::clone(&names),
         new_hosts: intake.new_hosts(),
         waiting,
+        shares: intake.shares(),
         dedup: DedupWindow::new(
             config.limits.dedup_window_seconds,
             config.limits.dedup_entries_max,
@@ -306,7 +309,9 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
             reason
         })
         .map_err(machine)?;
+    let sources = Sources::new(&config.sources);
     let setup = DoorsSetup {
+        links: sources.links(),
         config,
         intake,
         names,
@@ -321,6 +326,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     };
     Ok(Threads {
         setup,
+        sources,
         inbox,
         tuner_feed,
         committer,
@@ -343,6 +349,7 @@ impl Threads {
         let data_dir = self.setup.config.store.data_dir.clone();
         let store = Arc::clone(&self.setup.store);
         let mut tasks = self.setup.deliveries.start(store, &self.inbox, &stop);
+        tasks.extend(self.sources.start(&self.setup.intake, &stop));
         let doors = Doors::new(self.setup, tokens);
         tasks.extend([
             tokio::spawn(serve_until(api, http::router(doors.clone()), stop.clone())),
@@ -589,12 +596,20 @@ fn replay(
         ..PatternQuery::default()
     });
     committer.expect_again(stored.map_err(damaged)?);
-    let dedup_from = clock::now().plus_seconds(-config.limits.dedup_window_seconds);
+    // The window stands still while the service is down: who sends again what was cut off then is recognised.
+    let now = clock::now();
+    let last = store.groups_from(store.totals().last_seq).next();
+    let last_at = last
+        .transpose()
+        .map_err(damaged)?
+        .map_or(now, |group| group.at);
+    let down_seconds = now.seconds_since(last_at).max(0.0);
+    let dedup_from = last_at.plus_seconds(-config.limits.dedup_window_seconds);
     let mut n_samples = 0_u64;
     for group in store.groups_from(first_group_needed(&store, dedup_from, snapshot_seq)) {
         let group = group.map_err(damaged)?;
         if group.at >= dedup_from {
-            committer.restore_dedup(&group);
+            committer.restore_dedup(&group, group.at.plus_seconds(down_seconds));
         }
         if group.seq > snapshot_seq {
             n_samples += group.samples.len() as u64;

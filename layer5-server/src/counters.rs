@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use layer5_core::{PatternKind, Reason};
 
+use crate::intake::Source;
+
 /// A number that only rises.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -25,8 +27,8 @@ impl Count {
 /// Everything that is counted since the start of this process.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Reports seen, by source.
-    pub received_http: Count,
+    /// Reports seen, in the order of [`Source::ALL`].
+    pub received: [Count; Source::ALL.len()],
     /// Reports whose samples reached their watches.
     pub processed: Count,
     /// Samples that reached their watches.
@@ -47,8 +49,8 @@ pub struct Counters {
     pub dedup_forgotten: AtomicU64,
     /// Group commits.
     pub commits: Count,
-    /// `recorded_at` of the newest report, nanoseconds; 0 before the first.
-    pub newest_recorded_at: AtomicI64,
+    /// `recorded_at` of the newest report of each source, nanoseconds; 0 before the first.
+    pub newest_recorded_at: [AtomicI64; Source::ALL.len()],
     /// Whether the store failed: nothing is taken any more.
     pub failed: AtomicBool,
     /// Whether the disk is too full to take anything now.
@@ -102,8 +104,14 @@ impl Counters {
     }
 
     /// Notes the time of a report.
-    pub fn recorded(&self, nanos: i64) {
-        self.newest_recorded_at.fetch_max(nanos, Relaxed);
+    pub fn recorded(&self, source: Source, nanos: i64) {
+        self.newest_recorded_at[source.index()].fetch_max(nanos, Relaxed);
+    }
+
+    /// Reports seen, of every source.
+    #[must_use]
+    pub fn received_in_all(&self) -> u64 {
+        self.received.iter().map(Count::get).sum()
     }
 
     /// Refused reports of every reason.

@@ -140,6 +140,7 @@ fn view(name: &'static str, door: &DoorSnapshot) -> Neighbour {
         name,
         up: door.up,
         errors: std::array::from_fn(|i| (CallKind::ALL[i].as_str(), door.errors[i])),
+        lost: None,
         circuit: Some(match door.circuit {
             CircuitState::Closed => 0,
             CircuitState::HalfOpen => 1,

@@ -4,9 +4,13 @@
 //! Invariants: a request is taken whole or not at all; nothing is acknowledged before it is durable; known names cost
 //! one read lock per body, new ones a write lock each.
 
+mod source;
 mod waiting;
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::{
+    sync::{Arc, Mutex, RwLock, atomic::Ordering},
+    time::Duration,
+};
 
 use crossbeam::channel::Sender;
 use layer5_core::{
@@ -17,9 +21,10 @@ use layer5_ingest::{
     Resolved, arrivals, close_request, decode_reports,
     ring::{ClaimError, mpsc},
 };
+pub use source::{Shares, Source};
 pub use waiting::{Committed, Waiting};
 
-use crate::counters::Counters;
+use crate::{clock, counters::Counters};
 
 /// Names and numbers, shared by the border and the committer.
 pub type SharedNames = Arc<RwLock<Names>>;
@@ -58,6 +63,7 @@ pub struct Intake {
     names: SharedNames,
     hosts: Arc<Mutex<Vec<(AgentId, String)>>>,
     waiting: Arc<Waiting>,
+    shares: Arc<Shares>,
     limits: Arc<BorderLimits>,
     dead_letters: Sender<DeadLetter>,
     counters: Arc<Counters>,
@@ -119,8 +125,10 @@ impl Intake {
         counters: Arc<Counters>,
     ) -> Self {
         let hosts = Arc::default();
+        let shares = Arc::new(Shares::new(ring.capacity()));
         Self {
             ring,
+            shares,
             names,
             hosts,
             waiting,
@@ -134,6 +142,18 @@ impl Intake {
     #[must_use]
     pub fn new_hosts(&self) -> Arc<Mutex<Vec<(AgentId, String)>>> {
         Arc::clone(&self.hosts)
+    }
+
+    /// Who holds how much of the ring, for the committer to give back what it drained.
+    #[must_use]
+    pub fn shares(&self) -> Arc<Shares> {
+        Arc::clone(&self.shares)
+    }
+
+    /// The limits at the border.
+    #[must_use]
+    pub fn limits(&self) -> &BorderLimits {
+        &self.limits
     }
 
     /// The number of samples in the ring, its capacity and its high watermark.
@@ -151,95 +171,182 @@ impl Intake {
         &self,
         body: &[u8],
         format: BodyFormat,
-        source: &'static str,
+        source: Source,
         ack: Ack,
         now: Timestamp,
     ) -> Result<Taken, TakeError> {
-        let mut checked = Vec::with_capacity(body.len() / 64);
-        let mut rejected = Vec::new();
-        let mut letters = Vec::new();
-        let mut newest = None;
+        let decode = &self.limits.decode;
+        let room = body.len() / BYTES_PER_SAMPLE;
+        self.take_with(source, ack, now, &self.limits.report, room, |sink| {
+            decode_reports(body, format, decode, &mut |i, report, raw| {
+                sink(i, report, raw);
+            })
+        })
+    }
+
+    /// Takes what `decode` reads, checked against `limits`; room is made for `n_samples_expected` at first. `decode` is called again when it brings a name that is new,
+    /// to make sure that there is an end to it.
+    ///
+    /// # Errors
+    /// [`TakeError`]; nothing was taken then.
+    pub fn take_with<'a>(
+        &self,
+        source: Source,
+        ack: Ack,
+        now: Timestamp,
+        limits: &ReportLimits,
+        n_samples_expected: usize,
+        decode: impl Fn(&mut Sink<'_, 'a>) -> Result<usize, BodyError>,
+    ) -> Result<Taken, TakeError> {
+        let mut checked = self.check(source, now, limits, n_samples_expected, decode)?;
+        let durable = self.push(&mut checked, ack, None, now)?;
+        Ok(self.taken(checked, durable))
+    }
+
+    /// Takes a body, waiting as long as there is no room for it; `offset` becomes durable with it.
+    ///
+    /// # Errors
+    /// [`TakeError`], but never [`TakeError::Full`]; nothing of the body was taken then.
+    pub async fn take_when_there_is_room(
+        &self,
+        body: &[u8],
+        format: BodyFormat,
+        source: Source,
+        offset: Option<(String, String)>,
+    ) -> Result<Taken, TakeError> {
+        let decode = &self.limits.decode;
+        let room = body.len() / BYTES_PER_SAMPLE;
+        let mut checked = self.check(source, clock::now(), &self.limits.report, room, |sink| {
+            decode_reports(body, format, decode, &mut |i, report, raw| {
+                sink(i, report, raw);
+            })
+        })?;
+        loop {
+            // A full disk lets go of those who wait for it; who comes then waits outside.
+            if !self.counters.disk_full.load(Ordering::Acquire) {
+                match self.push(&mut checked, Ack::Durable, offset.clone(), clock::now()) {
+                    Ok(durable) => return Ok(self.taken(checked, durable)),
+                    Err(TakeError::Full) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+    }
+
+    /// The largest number of samples that can be taken at once.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+
+    fn check<'a>(
+        &self,
+        source: Source,
+        now: Timestamp,
+        limits: &ReportLimits,
+        n_samples_expected: usize,
+        decode: impl Fn(&mut Sink<'_, 'a>) -> Result<usize, BodyError>,
+    ) -> Result<Checked, BodyError> {
+        let mut checked = Checked {
+            source,
+            arrivals: Vec::with_capacity(n_samples_expected),
+            n_reports: 0,
+            rejected: Vec::new(),
+            letters: Vec::new(),
+            newest: None,
+        };
         let mut border = Border {
             intake: self,
-            body,
-            format,
             sound: None,
             known: None,
             resolved: Resolved::default(),
         };
-        let n_reports = decode_reports(
-            body,
-            format,
-            &self.limits.decode,
-            &mut |index, report, raw| {
-                let outcome = report.and_then(|report| {
-                    validate(report, &self.limits.report, now)?;
-                    border.resolve(report)?;
-                    newest = newest.max(Some(report.recorded_at));
-                    arrivals(report, &border.resolved, Waiting::NOBODY, &mut checked);
-                    Ok(())
+        let is_sound = || decode(&mut |_, _, _| {}).is_ok();
+        checked.n_reports = decode(&mut |index, report, raw| {
+            let outcome = report.and_then(|report| {
+                validate(report, limits, now)?;
+                border.resolve(report, &is_sound)?;
+                checked.newest = checked.newest.max(Some(report.recorded_at));
+                let arrived = &mut checked.arrivals;
+                arrivals(report, &border.resolved, Waiting::NOBODY, arrived);
+                Ok(())
+            });
+            if let Err(rejection) = outcome {
+                let raw = raw[..raw.len().min(DEAD_LETTER_BYTES)].to_vec();
+                checked.letters.push(DeadLetter {
+                    at: now,
+                    source: source.as_str(),
+                    rejection: rejection.clone(),
+                    raw,
                 });
-                if let Err(rejection) = outcome {
-                    let raw = raw[..raw.len().min(DEAD_LETTER_BYTES)].to_vec();
-                    letters.push(DeadLetter {
-                        at: now,
-                        source,
-                        rejection: rejection.clone(),
-                        raw,
-                    });
-                    rejected.push((index, rejection));
-                }
-            },
-        )?;
+                checked.rejected.push((index, rejection));
+            }
+        })?;
         drop(border);
-        close_request(&mut checked);
-        let durable = self.push(&mut checked, ack)?;
-        self.counters.received_http.add(n_reports as u64);
-        if let Some(newest) = newest {
-            self.counters.recorded(newest.nanos());
+        close_request(&mut checked.arrivals);
+        Ok(checked)
+    }
+
+    /// Counts what was taken.
+    fn taken(
+        &self,
+        checked: Checked,
+        durable: Option<tokio::sync::oneshot::Receiver<Committed>>,
+    ) -> Taken {
+        let received = &self.counters.received[checked.source.index()];
+        received.add(checked.n_reports as u64);
+        if let Some(newest) = checked.newest {
+            self.counters.recorded(checked.source, newest.nanos());
         }
-        for letter in letters {
+        for letter in checked.letters {
             self.counters.reject(letter.rejection.reason);
             if self.dead_letters.try_send(letter).is_err() {
                 self.counters.dead_letters_dropped.add(1);
             }
         }
-        Ok(Taken {
-            n_reports,
-            rejected,
+        Taken {
+            n_reports: checked.n_reports,
+            rejected: checked.rejected,
             durable,
-        })
+        }
     }
 
     fn push(
         &self,
-        checked: &mut [Arrival],
+        checked: &mut Checked,
         ack: Ack,
+        offset: Option<(String, String)>,
+        now: Timestamp,
     ) -> Result<Option<tokio::sync::oneshot::Receiver<Committed>>, TakeError> {
-        if checked.is_empty() {
+        let Checked {
+            source, arrivals, ..
+        } = checked;
+        let (n, capacity) = (arrivals.len(), self.ring.capacity());
+        if n == 0 {
             return Ok(None);
         }
-        let ticket = (ack == Ack::Durable).then(|| self.waiting.enter());
-        if let Some((slot, _)) = &ticket {
-            checked
-                .iter_mut()
-                .for_each(|arrival| arrival.request = *slot);
+        if n > capacity {
+            let samples = n;
+            return Err(TakeError::TooLarge { samples, capacity });
         }
-        match self.ring.push_all(checked) {
+        if !self.shares.claim(*source, n, now) {
+            self.counters.buffer_rejected.add(1);
+            return Err(TakeError::Full);
+        }
+        let ticket = (ack == Ack::Durable).then(|| self.waiting.enter(offset));
+        let slot = ticket.as_ref().map_or(Waiting::NOBODY, |(slot, _)| *slot);
+        for arrival in arrivals.iter_mut() {
+            arrival.request = slot;
+            arrival.source = source.index() as u8;
+        }
+        match self.ring.push_all(arrivals) {
             Ok(()) => Ok(ticket.map(|(_, durable)| durable)),
             Err(error) => {
-                if let Some((slot, _)) = ticket {
-                    self.waiting.leave(slot);
-                }
+                self.shares.release(source.index(), n);
+                self.waiting.leave(slot);
                 Err(match error {
                     ClaimError::Closed => TakeError::Closed,
-                    _ if checked.len() > self.ring.capacity() => {
-                        let capacity = self.ring.capacity();
-                        TakeError::TooLarge {
-                            samples: checked.len(),
-                            capacity,
-                        }
-                    }
                     _ => {
                         self.counters.buffer_rejected.add(1);
                         TakeError::Full
@@ -250,11 +357,28 @@ impl Intake {
     }
 }
 
+/// What a decoder gives its reports to: the index, the report or why there is none, its raw bytes.
+pub type Sink<'s, 'a> = dyn FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]) + 's;
+
+/// JSON that a sample takes in a full report, about: what is reserved before a body is read.
+const BYTES_PER_SAMPLE: usize = 64;
+/// Pause between two tries at a full ring.
+const ROOM_PAUSE: Duration = Duration::from_millis(2);
+
+/// A body that was read and checked.
+#[derive(Debug)]
+struct Checked {
+    source: Source,
+    arrivals: Vec<Arrival>,
+    n_reports: usize,
+    rejected: Vec<(usize, Rejection)>,
+    letters: Vec<DeadLetter>,
+    newest: Option<Timestamp>,
+}
+
 /// The names of one body: a read lock that is kept from report to report and let go for a new name.
 struct Border<'i> {
     intake: &'i Intake,
-    body: &'i [u8],
-    format: BodyFormat,
     /// Whether the body can be read to its end; looked into when the first new name turns up.
     sound: Option<bool>,
     known: Option<std::sync::RwLockReadGuard<'i, Names>>,
@@ -262,7 +386,11 @@ struct Border<'i> {
 }
 
 impl Border<'_> {
-    fn resolve(&mut self, report: &Report<'_>) -> Result<(), Rejection> {
+    fn resolve(
+        &mut self,
+        report: &Report<'_>,
+        is_sound: &dyn Fn() -> bool,
+    ) -> Result<(), Rejection> {
         let known = self.known.get_or_insert_with(|| {
             self.intake
                 .names
@@ -273,7 +401,7 @@ impl Border<'_> {
             return Ok(());
         }
         self.known = None;
-        if !self.is_sound() {
+        if !*self.sound.get_or_insert_with(is_sound) {
             // Nothing of this body will be taken, so no name of it is learned either; the decoder says why.
             return Err(Rejection::new(Reason::Malformed, "", "the body is broken"));
         }
@@ -290,13 +418,6 @@ impl Border<'_> {
             hosts.push((self.resolved.agent, host.clone().into_owned()));
         }
         Ok(())
-    }
-
-    fn is_sound(&mut self) -> bool {
-        let (body, format, limits) = (self.body, self.format, &self.intake.limits.decode);
-        *self
-            .sound
-            .get_or_insert_with(|| decode_reports(body, format, limits, &mut |_, _, _| {}).is_ok())
     }
 }
 

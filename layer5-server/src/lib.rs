@@ -1,6 +1,6 @@
 //! Layer5 as a service: the only room with doors, a clock and a disk.
 //!
-//! In the order of a report's way: [`http`] takes bytes, [`intake`] makes checked samples of them and hands them to
+//! In the order of a report's way: [`http`] takes bytes and [`sources`] fetch them, [`intake`] makes checked samples of them and hands them to
 //! the [`pipeline`], whose committer makes them durable in the [`store`] and feeds them to the [`refinery`]; its
 //! recommendations leave by the [`outbox`] to the [`neighbours`]. [`app`] wires it all in one function, [`config`] says
 //! how, [`cli`] is the `layer5` command, and [`standin`] plays the neighbours in the demo.
@@ -22,5 +22,6 @@ pub mod outbox;
 pub mod pipeline;
 pub mod process;
 pub mod refinery;
+pub mod sources;
 pub mod standin;
 pub mod store;

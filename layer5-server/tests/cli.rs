@@ -45,9 +45,7 @@ fn ends(output: &Output, code: i32, says: &[&str]) {
     }
 }
 
-const COMMANDS: [&str; 8] = [
-    "demo", "serve", "replay", "analyze", "optimize", "status", "check", "probe",
-];
+const COMMANDS: [&str; 6] = ["demo", "serve", "replay", "analyze", "optimize", "status"];
 
 #[test]
 fn help_teaches() {

@@ -310,6 +310,7 @@ fn report(agent: u32, round: i64, values: &[f64]) -> Vec<Arrival> {
         agent: AgentId(agent),
         metric: MetricId(metric),
         request: 0,
+        source: 0,
         last_of_report: metric as usize + 1 == values.len(),
         last_of_request: false,
     });

@@ -1,8 +1,9 @@
 //! Where a configuration comes from: the file, then the environment, then flags; the last one wins.
 //! In: a path and the environment's variables. Out: a checked [`Config`], or an error with file, line and the nearest
 //! known key. Called from: the CLI.
-//! Environment: `LAYER7_API_URL`, `LAYER8_API_URL`, `DEPLOYMENT_COLOR` and `RUST_LOG` as the contracts name them, and
-//! `LAYER5_<SECTION>__<KEY>` for any key of a section, such as `LAYER5_HTTP__LISTEN`.
+//! Environment: `REDIS_URL`, `LAYER7_API_URL`, `LAYER8_API_URL`, `DEPLOYMENT_COLOR` and `RUST_LOG` as the contracts name them, and
+//! `LAYER5_<SECTION>__<KEY>` for any key of a section, such as `LAYER5_HTTP__LISTEN` or
+//! `LAYER5_SOURCES__REDIS__STREAM`.
 
 use std::{fmt::Display, path::Path};
 
@@ -124,14 +125,15 @@ fn with_environment(
         match name.as_str() {
             "LAYER7_API_URL" => config.layer7.url = Some(value),
             "LAYER8_API_URL" => config.layer8.url = Some(value),
+            "REDIS_URL" => config.sources.redis.url = Some(value).filter(|url| !url.is_empty()),
             "DEPLOYMENT_COLOR" => config.color = value,
             "RUST_LOG" => config.log.level = value,
             _ => {
-                if let Some((section, key)) = name
+                let key = name
                     .strip_prefix("LAYER5_")
-                    .and_then(|rest| rest.split_once("__"))
-                {
-                    config = overridden(&config, &name, section, key, &value)?;
+                    .filter(|key| key.contains("__"));
+                if let Some(key) = key {
+                    config = overridden(&config, &name, key, &value)?;
                 }
             }
         }
@@ -139,25 +141,25 @@ fn with_environment(
     Ok(config)
 }
 
-/// `config` with one key of one section replaced.
-fn overridden(
-    config: &Config,
-    name: &str,
-    section: &str,
-    key: &str,
-    value: &str,
-) -> Result<Config, ConfigError> {
-    let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+/// `config` with one key of one section, `SECTION__KEY` or `SECTION__SUBSECTION__KEY`, replaced.
+fn overridden(config: &Config, name: &str, key: &str, value: &str) -> Result<Config, ConfigError> {
+    let path = key.to_ascii_lowercase();
+    let (sections, key) = path.rsplit_once("__").unwrap_or(("", &path));
     let mut table = toml::Table::try_from(config).expect("a configuration is a table");
     let parsed = toml::from_str::<toml::Table>(&format!("v = {value}"))
         .ok()
         .and_then(|mut t| t.remove("v"))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let slot = table
-        .entry(section)
-        .or_insert_with(|| toml::Table::new().into());
-    if let Some(inner) = slot.as_table_mut() {
-        inner.insert(key, parsed);
+    let mut section = Some(&mut table);
+    for name in sections.split("__") {
+        section = section.and_then(|table| {
+            let slot = table.entry(name);
+            slot.or_insert_with(|| toml::Table::new().into())
+                .as_table_mut()
+        });
+    }
+    if let Some(section) = section {
+        section.insert(key.to_owned(), parsed);
     }
     let text = toml::to_string(&table).expect("a table is text");
     parse(name, &text).map_err(|error| match error {

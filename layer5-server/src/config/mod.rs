@@ -5,12 +5,14 @@
 
 mod cohort;
 mod load;
+mod sources;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 pub use cohort::{CohortConfig, ParameterConfig, ParameterType};
 pub use load::{ConfigError, load, parse};
 use serde::{Deserialize, Serialize};
+pub use sources::{RedisConfig, SourcesConfig};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Rings, groups and shards.
     pub pipeline: PipelineConfig,
+    /// The ways in besides HTTP push.
+    pub sources: SourcesConfig,
     /// The evolution layer.
     pub layer7: NeighbourConfig,
     /// The resource layer.
@@ -346,6 +350,7 @@ impl Config {
                 return Err(ConfigError::invalid(key, listen, way_out));
             }
         }
+        self.sources.check()?;
         self.cohort.iter().try_for_each(CohortConfig::check)
     }
 }

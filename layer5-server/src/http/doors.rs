@@ -22,14 +22,15 @@ use crate::{
     config::Config,
     counters::Counters,
     deliveries::Deliveries,
-    intake::{Intake, SharedNames},
-    metrics::{Gauges, Meters},
+    intake::{Intake, SharedNames, Source},
+    metrics::{Gauges, Meters, Neighbour},
     pipeline::{Inbox, ShardQuery, TunerFeed},
     refinery::{
         ask::AskAnswer,
         shard::SeriesView,
         tuner::{Score, StudyView},
     },
+    sources::Link,
     store::{Control, Store},
 };
 
@@ -58,6 +59,8 @@ pub struct DoorsSetup {
     pub meters: Arc<Meters>,
     /// How deliveries go.
     pub deliveries: Arc<Deliveries>,
+    /// How the sources go that fetch.
+    pub links: Vec<Arc<Link>>,
 }
 
 /// What a handler may touch.
@@ -75,6 +78,7 @@ pub struct Doors {
     shards: Arc<Vec<(Sender<ShardQuery>, Gauge)>>,
     askers: Arc<Mutex<HashMap<Uuid, oneshot::Sender<AskAnswer>>>>,
     deliveries: Arc<Deliveries>,
+    links: Arc<Vec<Arc<Link>>>,
     stopping: Arc<AtomicBool>,
     /// Recommendations being handed out to a poll right now, so that two polls don't get the same.
     handing_out: Arc<Mutex<Vec<Uuid>>>,
@@ -96,6 +100,7 @@ impl Doors {
             shards: Arc::new(setup.shards),
             askers: setup.askers,
             deliveries: setup.deliveries,
+            links: Arc::new(setup.links),
             stopping: Arc::default(),
             handing_out: Arc::default(),
         }
@@ -210,23 +215,41 @@ impl Doors {
                 gauge.high_watermark(),
             ));
         }
-        let newest = self.counters.newest_recorded_at.load(Ordering::Relaxed);
-        let lag = (newest != 0)
-            .then(|| clock::now().seconds_since(layer5_core::Timestamp::from_nanos(newest)));
+        let now = clock::now();
+        let lags = Source::ALL
+            .into_iter()
+            .zip(&self.counters.newest_recorded_at)
+            .filter_map(|(source, newest)| {
+                let newest = newest.load(Ordering::Relaxed);
+                let lag = || now.seconds_since(layer5_core::Timestamp::from_nanos(newest));
+                (newest != 0).then(|| (source, lag()))
+            })
+            .collect();
         Gauges {
             rings,
             agents,
             series,
-            outbox: self.deliveries.outbox().depth_and_oldest(clock::now()),
-            neighbours: self.deliveries.neighbours(),
+            outbox: self.deliveries.outbox().depth_and_oldest(now),
+            neighbours: self.neighbours(),
             score,
-            lag,
+            lags,
             disk: self
                 .store
                 .disk_space()
                 .ok()
                 .map(|disk| (disk.free, disk.total)),
         }
+    }
+
+    /// Everybody we call: where reports are fetched, and where results go.
+    fn neighbours(&self) -> Vec<Neighbour> {
+        let mut neighbours = self
+            .links
+            .iter()
+            .map(|link| link.view())
+            .collect::<Vec<_>>();
+        neighbours.extend(self.deliveries.neighbours());
+        neighbours
     }
 
     /// Once a second: brings the metrics page up to date.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Doors;
+use crate::intake::Source;
 
 /// One part's state.
 #[derive(Debug, Serialize)]
@@ -66,18 +67,31 @@ pub(crate) async fn kpi(State(doors): State<Doors>) -> Response {
     if len * 10 > capacity * 9 {
         reasons.push(format!("the intake holds {len} of {capacity} samples"));
     }
-    match gauges.lag {
+    let lag = gauges.lags.iter().map(|(_, lag)| *lag).reduce(f64::min);
+    match lag {
         None => reasons.push("no report has come yet".to_owned()),
         Some(lag) if lag > 300.0 => {
             reasons.push(format!("the newest report was recorded {lag:.0} s ago"));
         }
         Some(_) => {}
     }
+    let sources: serde_json::Map<String, Value> = Source::ALL
+        .iter()
+        .zip(&doors.counters.received)
+        .filter(|(_, received)| received.get() > 0)
+        .map(|(source, received)| {
+            let lag = gauges.lags.iter().find(|(of, _)| of == source);
+            let facts =
+                json!({ "received": received.get(), "lag_seconds": lag.map(|(_, lag)| lag) });
+            (source.as_str().to_owned(), facts)
+        })
+        .collect();
     let facts = json!({
-        "received": doors.counters.received_http.get(),
+        "received": doors.counters.received_in_all(),
         "rejected": doors.counters.rejected_in_all(),
         "buffer": { "size": len, "capacity": capacity, "high_watermark": high },
-        "lag_seconds": gauges.lag,
+        "lag_seconds": lag,
+        "sources": sources,
     });
     Json(PartState::of(reasons, facts)).into_response()
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock,
-    intake::{Ack, Committed, TakeError},
+    intake::{Ack, Committed, Source, TakeError},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,7 +50,7 @@ pub(crate) async fn post_reports(
     let format = format_of(&headers);
     let taken = doors
         .intake
-        .take(&bytes, format, "http", ack, clock::now())
+        .take(&bytes, format, Source::Http, ack, clock::now())
         .map_err(refused)?;
     let n_valid = (taken.n_reports - taken.rejected.len()) as u64;
     let committed = match taken.durable {

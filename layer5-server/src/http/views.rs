@@ -45,7 +45,7 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
         "uptime_seconds": doors.meters.uptime().as_secs_f64(),
         "data_dir": doors.config.store.data_dir,
         "reports": {
-            "received": counters.received_http.get(),
+            "received": counters.received_in_all(),
             "stored": totals.reports,
             "processed": counters.processed.get(),
             "duplicates": counters.duplicates.get(),

@@ -19,6 +19,7 @@ pub struct Committed {
 struct Sender {
     answer: oneshot::Sender<Committed>,
     since: Instant,
+    offset: Option<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -45,16 +46,17 @@ impl Waiting {
     /// The slot of a request that nobody waits for.
     pub const NOBODY: u32 = u32::MAX;
 
-    /// A slot, and what will resolve when its samples are durable.
+    /// A slot, and what will resolve when its samples are durable, `offset` in the same commit as their last.
     ///
     /// # Panics
     /// Never: no holder of the lock panics.
     #[must_use]
-    pub fn enter(&self) -> (u32, oneshot::Receiver<Committed>) {
+    pub fn enter(&self, offset: Option<(String, String)>) -> (u32, oneshot::Receiver<Committed>) {
         let (answer, durable) = oneshot::channel();
         let waiting = Slot::Waiting(Sender {
             answer,
             since: Instant::now(),
+            offset,
         });
         let mut slots = self.slots.lock().expect("no holder panics");
         let slot = match slots.free.pop() {
@@ -81,6 +83,18 @@ impl Waiting {
         // A sender that went away meanwhile does not want its answer; what it sent stays durable.
         let _gone = sender.answer.send(committed);
         Some(sender.since)
+    }
+
+    /// How far its source was read when the request in `slot` is durable, for the commit that ends it.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn offset(&self, slot: u32) -> Option<(String, String)> {
+        let mut slots = self.slots.lock().expect("no holder panics");
+        match slots.slots.get_mut(slot as usize)? {
+            Slot::Waiting(sender) => sender.offset.take(),
+            Slot::Free | Slot::Abandoned => None,
+        }
     }
 
     fn take(&self, slot: u32) -> Option<Sender> {
@@ -120,8 +134,8 @@ mod tests {
     #[test]
     fn slots_are_reused_and_answered_once() {
         let waiting = Waiting::default();
-        let (a, mut first) = waiting.enter();
-        let (b, _second) = waiting.enter();
+        let (a, mut first) = waiting.enter(None);
+        let (b, _second) = waiting.enter(None);
         assert_ne!(a, b);
         let committed = Committed {
             accepted: 3,
@@ -130,22 +144,22 @@ mod tests {
         assert!(waiting.answer(a, committed).is_some());
         assert!(waiting.answer(a, committed).is_none());
         assert_eq!(first.try_recv(), Ok(committed));
-        assert_eq!(waiting.enter().0, a);
+        assert_eq!(waiting.enter(None).0, a);
         assert!(waiting.answer(Waiting::NOBODY, committed).is_none());
     }
 
     #[test]
     fn the_abandoned_see_their_channel_close_and_their_slot_comes_back() {
         let waiting = Waiting::default();
-        let (slot, mut durable) = waiting.enter();
+        let (slot, mut durable) = waiting.enter(None);
         waiting.abandon();
         assert!(durable.try_recv().is_err());
         assert_ne!(
-            waiting.enter().0,
+            waiting.enter(None).0,
             slot,
             "its samples are still on their way"
         );
         assert!(waiting.answer(slot, Committed::default()).is_none());
-        assert_eq!(waiting.enter().0, slot);
+        assert_eq!(waiting.enter(None).0, slot);
     }
 }

@@ -252,6 +252,14 @@ pub const METRICS: &[Metric] = &[
         when_odd: "Near the timeout: the neighbour is overloaded; the circuit opens when it stays so.",
     },
     Metric {
+        name: "layer5_source_lost_total",
+        kind: Type::Counter,
+        unit: "reports",
+        labels: &["target"],
+        meaning: "Reports that a source had promised and no longer has.",
+        when_odd: "Above 0: the stream was trimmed before Layer5 had read it; raise its MAXLEN or find what slows the reading.",
+    },
+    Metric {
         name: "layer5_circuit_state",
         kind: Type::Gauge,
         unit: "0, 1, 2",

@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::{
 
 use crate::{
     counters::{Component, Counters},
+    intake::Source,
     metrics::catalogue::METRICS,
     neighbours::CallKind,
     refinery::tuner::Score,
@@ -72,10 +73,10 @@ pub struct Gauges {
     pub neighbours: Vec<Neighbour>,
     /// What the tuner has decided and learned.
     pub score: Option<Score>,
-    /// Now minus `recorded_at` of the newest report, s.
-    pub lag: Option<f64>,
     /// Free and all bytes of the data folder's disk.
     pub disk: Option<(u64, u64)>,
+    /// Now minus `recorded_at` of the newest report, s, of each source that has brought one.
+    pub lags: Vec<(Source, f64)>,
 }
 
 /// What is known of one neighbour.
@@ -89,6 +90,8 @@ pub struct Neighbour {
     pub errors: [(&'static str, u64); CallKind::ALL.len()],
     /// 0 closed, 1 half open, 2 open.
     pub circuit: Option<u8>,
+    /// Reports that were promised to us and are gone; of sources only.
+    pub lost: Option<u64>,
 }
 
 impl Meters {
@@ -243,8 +246,9 @@ impl Meters {
             gauges.outbox.1.unwrap_or(0.0),
         );
         self.gauge("layer5_uptime_seconds", &[], self.uptime().as_secs_f64());
-        if let Some(lag) = gauges.lag {
-            self.gauge("layer5_kpi_ingest_lag_seconds", &[("source", "http")], lag);
+        for (source, lag) in &gauges.lags {
+            let labels = [("source", source.as_str())];
+            self.gauge("layer5_kpi_ingest_lag_seconds", &labels, *lag);
         }
         if let Some((free, size)) = gauges.disk {
             self.gauge("layer5_disk_free_bytes", &[], free as f64);
@@ -258,8 +262,13 @@ impl Meters {
     fn refresh_counters(&self, counters: &Counters) {
         let forgotten = counters.dedup_forgotten.load(Relaxed);
         self.counter("layer5_dedup_forgotten_early_total", &[], forgotten);
-        let received = counters.received_http.get();
-        self.counter("layer5_kpi_received_total", &[("source", "http")], received);
+        for (source, count) in Source::ALL.iter().zip(&counters.received) {
+            // HTTP is always open; the others show up with their first report.
+            if count.get() > 0 || *source == Source::Http {
+                let labels = [("source", source.as_str())];
+                self.counter("layer5_kpi_received_total", &labels, count.get());
+            }
+        }
         self.counter("layer5_kpi_processed_total", &[], counters.processed.get());
         self.counter(
             "layer5_kpi_duplicates_total",
@@ -311,6 +320,9 @@ impl Meters {
             for (kind, count) in neighbour.errors {
                 let labels = [("target", neighbour.name), ("kind", kind)];
                 self.counter("layer5_integration_errors_total", &labels, count);
+            }
+            if let Some(lost) = neighbour.lost {
+                self.counter("layer5_source_lost_total", &labels, lost);
             }
         }
     }
@@ -367,11 +379,7 @@ impl Meters {
     fn refresh_quality(&self, counters: &Counters) {
         let now = Instant::now();
         let mut seen = self.quality.lock().expect("no holder panics");
-        seen.push((
-            now,
-            counters.received_http.get(),
-            counters.rejected_in_all(),
-        ));
+        seen.push((now, counters.received_in_all(), counters.rejected_in_all()));
         let old = seen
             .iter()
             .filter(|(at, _, _)| now.duration_since(*at).as_secs() > 300)

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     clock,
     counters::{Component, Counters},
-    intake::{Committed, DeadLetter, SharedNames, Waiting},
+    intake::{Committed, DeadLetter, SharedNames, Shares, Source, Waiting},
     metrics::Meters,
     store::{CommitError, Control, Group, Store, StoredReport},
 };
@@ -102,6 +102,7 @@ pub(crate) struct Committer {
     pub(crate) names: SharedNames,
     pub(crate) new_hosts: Arc<Mutex<Vec<(AgentId, String)>>>,
     pub(crate) waiting: Arc<Waiting>,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) dedup: DedupWindow,
     pub(crate) pending: Pending,
     pub(crate) settings: SettingsKnown,
@@ -181,8 +182,10 @@ impl Committer {
         loop {
             let patience = self.patience();
             let wait = self.intake.wait(patience);
+            let left_over = drained.len();
             self.intake
                 .drain_into(&mut drained, self.pace.group_samples_max);
+            self.give_back(&drained[left_over..]);
             self.read_inbox(INBOX_TAKEN_MAX);
             // A report is not cut: what came of an unfinished one waits for the rest, which is in the ring already.
             let whole = drained
@@ -202,6 +205,13 @@ impl Committer {
                 }
                 return StopReason::Asked;
             }
+        }
+    }
+
+    /// Their room in the ring is free again for the sources that held it.
+    fn give_back(&self, drained: &[Arrival]) {
+        for run in drained.chunk_by(|a, b| a.source == b.source) {
+            self.shares.release(run[0].source.into(), run.len());
         }
     }
 
@@ -315,6 +325,7 @@ impl Committer {
                 }
             }
             if arrival.last_of_request {
+                group.offsets.extend(self.waiting.offset(arrival.request));
                 let committed = std::mem::take(&mut state.request);
                 passing
                     .ended
@@ -620,6 +631,8 @@ impl Committer {
                     agent: key.agent,
                     metric: key.metric,
                     request: Waiting::NOBODY,
+                    // It came by some source, once; in the log it no longer matters by which.
+                    source: Source::Http.index() as u8,
                     last_of_report: false,
                     last_of_request: false,
                 });
@@ -631,15 +644,15 @@ impl Committer {
         arrivals
     }
 
-    /// Counts a replayed report in the dedup window.
-    pub(crate) fn restore_dedup(&mut self, group: &Group) {
+    /// Counts a replayed group's reports in the dedup window as seen at `seen_at`.
+    pub(crate) fn restore_dedup(&mut self, group: &Group, seen_at: Timestamp) {
         let mut samples = group.samples.iter();
         let names = self.names.read().expect("no writer panics with the lock");
         for report in &group.reports {
             let key = report_key(report);
             for sample in samples.by_ref().take(report.n_samples.into()) {
                 self.dedup
-                    .restore(key, names.series_key(sample.series).metric, group.at);
+                    .restore(key, names.series_key(sample.series).metric, seen_at);
             }
         }
     }

@@ -1,0 +1,123 @@
+//! The ways in besides HTTP push: which are open, where they lead, and how much they may bring at once.
+//! Invariants: a source that calls others is off until it has an address.
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use crate::sources::redis;
+
+/// Every source besides HTTP push.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourcesConfig {
+    /// Redis Streams.
+    pub redis: RedisConfig,
+}
+
+/// Redis Streams: reports from a consumer group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host:port[/db]`, several with commas between them: the one that is the master is read.
+    /// Also from `REDIS_URL`; without it this source is off.
+    pub url: Option<String>,
+    /// The stream.
+    pub stream: String,
+    /// Number of streams `stream:0`, `stream:1` and so on; 0: the one stream itself.
+    pub partitions: usize,
+    /// The consumer group.
+    pub group: String,
+    /// Our name in the group, the same at every start; empty: the host's name.
+    pub consumer: String,
+    /// Most entries read at once.
+    pub batch_len: usize,
+    /// Batches that are read while earlier ones are on their way to the disk.
+    pub batches_in_flight: usize,
+    /// Entries that another consumer has held for so long without an answer are taken over, s.
+    pub claim_idle_seconds: f64,
+    /// About how many entries `stream:dead` keeps, the newest.
+    pub dead_len_max: usize,
+    /// Longest wait for an answer, s.
+    pub timeout_seconds: f64,
+    /// Longest answer, bytes.
+    pub reply_bytes_max: usize,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            stream: "layer4_kpi_reports".into(),
+            partitions: 0,
+            group: "layer5".into(),
+            consumer: String::new(),
+            batch_len: 4096,
+            batches_in_flight: 4,
+            claim_idle_seconds: 60.0,
+            dead_len_max: 100_000,
+            timeout_seconds: 5.0,
+            reply_bytes_max: 256 << 20,
+        }
+    }
+}
+
+impl SourcesConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let redis = &self.redis;
+        positive("sources.redis.claim_idle_seconds", redis.claim_idle_seconds)?;
+        positive("sources.redis.timeout_seconds", redis.timeout_seconds)?;
+        within("sources.redis.batch_len", redis.batch_len, 1, 65_536)?;
+        within("sources.redis.partitions", redis.partitions, 0, 1024)?;
+        within(
+            "sources.redis.batches_in_flight",
+            redis.batches_in_flight,
+            1,
+            64,
+        )?;
+        within(
+            "sources.redis.reply_bytes_max",
+            redis.reply_bytes_max,
+            1 << 16,
+            4 << 30,
+        )?;
+        for (key, name) in [
+            ("sources.redis.stream", &redis.stream),
+            ("sources.redis.group", &redis.group),
+        ] {
+            if name.is_empty() {
+                return Err(ConfigError::invalid(key, "\"\"", "a name"));
+            }
+        }
+        if let Some(url) = &redis.url {
+            redis::addresses(url).map_err(|error| {
+                let legal = format!("redis://[user:password@]host:port[/db]; {error}");
+                // The address may hold a password, which belongs in no log.
+                ConfigError::invalid("sources.redis.url", "(not shown)", &legal)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn positive(key: &str, value: f64) -> Result<(), ConfigError> {
+    // A year: what is longer is a slip of the pen, and would not fit into a duration at some point.
+    if value > 0.0 && value <= 31_536_000.0 {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(
+        key,
+        value,
+        "a number above 0, at most a year",
+    ))
+}
+
+fn within(key: &str, value: usize, low: usize, high: usize) -> Result<(), ConfigError> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(
+        key,
+        value,
+        &format!("{low} to {high}"),
+    ))
+}
