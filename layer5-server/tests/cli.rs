@@ -45,7 +45,9 @@ fn ends(output: &Output, code: i32, says: &[&str]) {
     }
 }
 
-const COMMANDS: [&str; 6] = ["demo", "serve", "replay", "analyze", "optimize", "status"];
+const COMMANDS: [&str; 8] = [
+    "demo", "serve", "replay", "analyze", "optimize", "status", "check", "probe",
+];
 
 #[test]
 fn help_teaches() {

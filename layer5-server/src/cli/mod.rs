@@ -4,6 +4,7 @@
 //! failed, 75 the data folder is in use, 78 bad configuration, 130 interrupted (after `sysexits.h`).
 
 mod analyze;
+mod check;
 pub mod demo;
 mod log;
 mod optimize;
@@ -47,6 +48,8 @@ enum Command {
     Analyze(analyze::AnalyzeArgs),
     Optimize(optimize::OptimizeArgs),
     Status(status::StatusArgs),
+    Check(check::CheckArgs),
+    Probe(check::ProbeArgs),
     /// Print a completion script for your shell
     ///
     /// Example: layer5 completions bash > ~/.local/share/bash-completion/completions/layer5
@@ -66,6 +69,8 @@ pub fn run() -> ExitCode {
         Command::Analyze(args) => analyze::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Probe(args) => check::run_probe(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "layer5", &mut script);
