@@ -36,6 +36,7 @@ step_tools() {
   unpack amtool prometheus-alertmanager
   # With the libraries that a bare machine does not have.
   unpack redis-server redis-server redis-tools liblzf1 libjemalloc2 libatomic1
+  unpack prometheus-alertmanager prometheus-alertmanager
 }
 
 # Brings one program out of its Debian packages, unless it is here.

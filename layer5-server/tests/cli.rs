@@ -45,8 +45,17 @@ fn ends(output: &Output, code: i32, says: &[&str]) {
     }
 }
 
-const COMMANDS: [&str; 8] = [
-    "demo", "serve", "replay", "analyze", "optimize", "status", "check", "probe",
+const COMMANDS: [&str; 10] = [
+    "demo",
+    "serve",
+    "replay",
+    "analyze",
+    "optimize",
+    "status",
+    "check",
+    "probe",
+    "alert",
+    "maintenance",
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong arguments, 65 bad data, 66 no such input, 69 service unreachable, 74 the store
 //! failed, 75 the data folder is in use, 78 bad configuration, 130 interrupted (after `sysexits.h`).
 
+mod alertmanager;
 mod analyze;
 mod check;
 pub mod demo;
@@ -50,6 +51,8 @@ enum Command {
     Status(status::StatusArgs),
     Check(check::CheckArgs),
     Probe(check::ProbeArgs),
+    Alert(alertmanager::alert::AlertArgs),
+    Maintenance(alertmanager::maintenance::MaintenanceArgs),
     /// Print a completion script for your shell
     ///
     /// Example: layer5 completions bash > ~/.local/share/bash-completion/completions/layer5
@@ -71,6 +74,8 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Probe(args) => check::run_probe(&args),
+        Command::Alert(args) => alertmanager::alert::run(&args),
+        Command::Maintenance(args) => alertmanager::maintenance::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "layer5", &mut script);

@@ -84,6 +84,7 @@ pub(super) fn judge(seen: &Seen) -> Vec<Verdict> {
         clock(seen),
         version(&seen.status),
         alerts(seen),
+        silences(seen),
         certificate(),
     ]);
     verdicts
@@ -398,6 +399,32 @@ fn alerts(seen: &Seen) -> Verdict {
     verdict("alerts", state, said, then)
 }
 
+/// A silence is on purpose, and forgotten easily: it is shown every day that it lasts.
+fn silences(seen: &Seen) -> Verdict {
+    let then = "is it still wanted? `layer5 maintenance end`, or amtool silence expire";
+    let Some(answer) = &seen.silences else {
+        let said = "not asked: give --alertmanager";
+        return verdict("silences", State::Unknown, said, then);
+    };
+    let all = answer.json();
+    let active = all.as_array().into_iter().flatten().filter(|silence| {
+        let matchers = silence["matchers"].as_array().into_iter().flatten();
+        let mut values = matchers.filter_map(|matcher| matcher["value"].as_str());
+        silence["status"]["state"] == "active"
+            && values.any(|value| value == "layer5" || value.starts_with("Layer5"))
+    });
+    let words: Vec<String> = active
+        .map(|silence| {
+            let text = |key: &str| silence[key].as_str().unwrap_or_default().to_owned();
+            format!("{} until {}", text("comment"), text("endsAt"))
+        })
+        .collect();
+    match words.is_empty() {
+        true => verdict("silences", State::Green, "none", then),
+        false => verdict("silences", State::Yellow, words.join("; "), then),
+    }
+}
+
 fn certificate() -> Verdict {
     let said = "Layer5 ends no TLS itself: look at the ingress";
     verdict("certificate", State::Unknown, said, "")
@@ -454,6 +481,7 @@ layer5_backup_age_seconds 3600
             after: Page::read(if from.is_empty() { METRICS } else { &page }),
             watched: 2.0,
             alerts: Some(ok("[]")),
+            silences: Some(ok("[]")),
         }
     }
 
@@ -602,6 +630,14 @@ layer5_backup_age_seconds 3600
         let mut older = seen("", "");
         older.status = ok(r#"{"version":"0.0.1","color":"blue"}"#);
         says(&older, "version", State::Yellow, "0.0.1 blue");
+
+        let mut muted = seen("", "");
+        muted.silences = Some(ok(
+            r#"[{"comment":"layer5 maintenance: disk","endsAt":"2026-01-01T00:00:00Z",
+                "status":{"state":"active"},"matchers":[{"name":"team","value":"layer5"}]},
+               {"comment":"old","status":{"state":"expired"},"matchers":[{"name":"team","value":"layer5"}]}]"#,
+        ));
+        says(&muted, "silences", State::Yellow, "disk until 2026");
 
         let mut firing = seen("", "");
         firing.alerts = Some(ok(

@@ -100,6 +100,8 @@ pub(super) struct Seen {
     pub(super) watched: f64,
     /// What fires; `None` when nobody was to be asked.
     pub(super) alerts: Option<Answer>,
+    /// What is muted; `None` when nobody was to be asked.
+    pub(super) silences: Option<Answer>,
 }
 
 /// Asks everything; takes `watch` seconds and the time of the answers.
@@ -121,6 +123,10 @@ pub(super) async fn look(places: &Places, watch: f64) -> Seen {
         ),
         None => None,
     };
+    let silences = match &places.alertmanager {
+        Some(url) => Some(ask(&format!("{url}/api/v2/silences"), None).await),
+        None => None,
+    };
     Seen {
         live: ask(&format!("{}/health", places.api), None).await,
         ready: ask(&format!("{}/ready", places.api), None).await,
@@ -130,6 +136,7 @@ pub(super) async fn look(places: &Places, watch: f64) -> Seen {
         metrics_answer: after,
         watched,
         alerts,
+        silences,
     }
 }
 
