@@ -2,6 +2,7 @@
 //! In: a suite's name and where its data lies. Out: a table, or JSON. Called from: people and continuous integration.
 
 mod optimize_suite;
+mod patterns_suite;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ enum Suite {
     Scores(Source),
     /// Gains of the optimizer over random search on known functions, beside its peers.
     Optimize(optimize_suite::OptimizeArguments),
+    #[command(flatten)]
+    Patterns(patterns_suite::PatternsSuite),
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Suite::Alarms(source) => run(source, alarms),
         Suite::Scores(source) => run(source, scores),
         Suite::Optimize(arguments) => optimize_suite::run(arguments),
+        Suite::Patterns(suite) => patterns_suite::run(suite),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -93,7 +93,7 @@ pub struct Analysis {
 /// `at`, `values`: shape `[n]`, oldest first; of unequal lengths the shorter counts. Missing samples (holes in `at`, or
 /// values that are not finite) are gaps. Times that make no even grid are ignored and samples counted instead.
 /// # Cost
-/// About 10 ms for 5 000 samples; O(n log n) but for the change points, which may take O(n^2) of a series without any.
+/// O(n log n) but for the change points, which may take O(n^2) of a series without any.
 ///
 /// ```
 /// use layer5_core::Timestamp;

@@ -1,10 +1,13 @@
 //! Real Fourier transforms at work: the autocorrelation of a series, with and without gaps.
 //! In: values `[n]`. Out: correlations by lag. Called from: trend, seasonality, change_point, relation.
 //! Invariants: transforms are padded to a length with small prime factors, at least n + lags, so that lags never
-//! wrap round. The planner is built per call: plans are small beside the transform, and no state is shared.
+//! wrap round. No plan is shared between calls but by who keeps one: planning costs several transforms.
 
-use realfft::RealFftPlanner;
+use std::fmt;
+use std::sync::Arc;
+
 use realfft::num_complex::Complex;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
 /// Below this many multiplications the direct sum is faster than two transforms.
 const DIRECT_WORK: usize = 20_000;
@@ -13,7 +16,7 @@ const DIRECT_WORK: usize = 20_000;
 ///
 /// `values`: shape `[n]`, finite. A constant series has autocorrelation 1 at lag 0 and 0 elsewhere.
 /// # Cost
-/// O(n log n) time, O(n) memory.
+/// O(n log n) time, O(n) memory, most of it for planning the transform; [`AutocorrelationPlan`] keeps the plan.
 ///
 /// ```
 /// use layer5_patterns::autocorrelation;
@@ -22,30 +25,57 @@ const DIRECT_WORK: usize = 20_000;
 /// assert!((rho[1] + 0.99).abs() < 1e-12 && (rho[2] - 0.98).abs() < 1e-12);
 /// ```
 pub fn autocorrelation(values: &[f64], lag_max: usize) -> Vec<f64> {
-    let n = values.len();
-    let lag_max = lag_max.min(n.saturating_sub(1));
-    if n == 0 {
-        return Vec::new();
-    }
-    let mean = values.iter().sum::<f64>() / n as f64;
-    let centred: Vec<f64> = values.iter().map(|v| v - mean).collect();
-    let products = lagged_products(&centred, lag_max);
-    let variance = products[0];
-    let mut rho = vec![0.0; lag_max + 1];
-    rho[0] = 1.0;
-    if variance > 0.0 {
-        for (slot, product) in rho.iter_mut().zip(&products).skip(1) {
-            *slot = product / variance;
+    AutocorrelationPlan::new(values.len(), lag_max).of(values)
+}
+
+/// The transforms for the autocorrelation of many series of one length.
+#[derive(Debug, Clone)]
+pub struct AutocorrelationPlan {
+    n: usize,
+    lag_max: usize,
+    products: LaggedProducts,
+}
+
+impl AutocorrelationPlan {
+    /// For series of `n` values and lags `0..=lag_max`, of which there are at most `n`.
+    pub fn new(n: usize, lag_max: usize) -> Self {
+        let lag_max = lag_max.min(n.saturating_sub(1));
+        Self {
+            n,
+            lag_max,
+            products: LaggedProducts::new(n, lag_max),
         }
     }
-    rho
+
+    /// As [`autocorrelation`]. `values`: shape `[n]`, finite; those beyond `n` are not looked at, fewer count as zeros
+    /// round the mean. Empty for an empty series.
+    pub fn of(&self, values: &[f64]) -> Vec<f64> {
+        let values = &values[..values.len().min(self.n)];
+        if values.is_empty() {
+            return Vec::new();
+        }
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let centred: Vec<f64> = values.iter().map(|v| v - mean).collect();
+        let mut rho = self.products.of(&centred);
+        let variance = rho[0];
+        rho[0] = 1.0;
+        for slot in &mut rho[1..] {
+            *slot = if variance > 0.0 {
+                *slot / variance
+            } else {
+                0.0
+            };
+        }
+        rho.truncate(self.lag_max + 1);
+        rho
+    }
 }
 
 /// Autocorrelation of a series with gaps: `values` are centred and zero where `mask` is zero; each lag is divided by
 /// the number of pairs that are both present. Lags with fewer than four such pairs are 0.
 pub(crate) fn masked_autocorrelation(values: &[f64], mask: &[f64], lag_max: usize) -> Vec<f64> {
-    let products = lagged_products(values, lag_max);
-    let counts = lagged_products(mask, lag_max);
+    let sums = LaggedProducts::new(values.len(), lag_max);
+    let (products, counts) = (sums.of(values), sums.of(mask));
     let variance = products[0] / counts[0].max(1.0);
     products
         .iter()
@@ -60,48 +90,103 @@ pub(crate) fn masked_autocorrelation(values: &[f64], mask: &[f64], lag_max: usiz
         .collect()
 }
 
-/// Sums of `values[i] * values[i + lag]` for lags `0..=lag_max`.
-pub(crate) fn lagged_products(values: &[f64], lag_max: usize) -> Vec<f64> {
-    let n = values.len();
-    let lag_max = lag_max.min(n.saturating_sub(1));
-    if n * (lag_max + 1) <= DIRECT_WORK {
-        return (0..=lag_max)
-            .map(|lag| values[lag..].iter().zip(values).map(|(a, b)| a * b).sum())
-            .collect();
-    }
-    let len = smooth_len(n + lag_max + 1);
-    let mut planner = RealFftPlanner::<f64>::new();
-    let forward = planner.plan_fft_forward(len);
-    let inverse = planner.plan_fft_inverse(len);
-    let mut padded = vec![0.0; len];
-    padded[..n].copy_from_slice(values);
-    let mut spectrum = vec![Complex::default(); len / 2 + 1];
-    forward
-        .process(&mut padded, &mut spectrum)
-        .expect("buffers were made with the plan's lengths");
-    for bin in &mut spectrum {
-        *bin = Complex::new(bin.norm_sqr(), 0.0);
-    }
-    inverse
-        .process(&mut spectrum, &mut padded)
-        .expect("a power spectrum is real at both ends, and buffers have the plan's lengths");
-    padded.truncate(lag_max + 1);
-    for product in &mut padded {
-        *product /= len as f64;
-    }
-    padded
+/// Sums of `values[i] * values[i + lag]` for series of one length.
+#[derive(Clone)]
+struct LaggedProducts {
+    lag_max: usize,
+    /// Without: direct sums.
+    plan: Option<BothWays>,
 }
 
-/// The real spectrum of `values` padded with zeros to `len >= values.len()`; shape `[len / 2 + 1]`.
-pub(crate) fn spectrum(values: &[f64], len: usize) -> Vec<Complex<f64>> {
-    let forward = RealFftPlanner::<f64>::new().plan_fft_forward(len);
-    let mut padded = vec![0.0; len];
-    padded[..values.len()].copy_from_slice(values);
-    let mut bins = vec![Complex::default(); len / 2 + 1];
-    forward
-        .process(&mut padded, &mut bins)
-        .expect("buffers were made with the plan's lengths");
-    bins
+/// A transform and its inverse.
+#[derive(Clone)]
+struct BothWays {
+    len: usize,
+    forward: Arc<dyn RealToComplex<f64>>,
+    inverse: Arc<dyn ComplexToReal<f64>>,
+}
+
+impl fmt::Debug for LaggedProducts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaggedProducts")
+            .field("lag_max", &self.lag_max)
+            .field("len", &self.plan.as_ref().map(|p| p.len))
+            .finish()
+    }
+}
+
+impl LaggedProducts {
+    fn new(n: usize, lag_max: usize) -> Self {
+        let lag_max = lag_max.min(n.saturating_sub(1));
+        let plan = (n * (lag_max + 1) > DIRECT_WORK).then(|| {
+            let len = smooth_len(n + lag_max + 1);
+            let mut planner = RealFftPlanner::<f64>::new();
+            BothWays {
+                len,
+                forward: planner.plan_fft_forward(len),
+                inverse: planner.plan_fft_inverse(len),
+            }
+        });
+        Self { lag_max, plan }
+    }
+
+    /// Sums for lags `0..=lag_max`; `values` are at most as many as were planned for, and at least one.
+    fn of(&self, values: &[f64]) -> Vec<f64> {
+        let Some(plan) = &self.plan else {
+            let product = |(a, b): (&f64, &f64)| a * b;
+            return (0..=self.lag_max)
+                .map(|lag| values.iter().skip(lag).zip(values).map(product).sum())
+                .collect();
+        };
+        let mut padded = vec![0.0; plan.len];
+        padded[..values.len()].copy_from_slice(values);
+        let mut spectrum = vec![Complex::default(); plan.len / 2 + 1];
+        plan.forward
+            .process(&mut padded, &mut spectrum)
+            .expect("buffers were made with the plan's lengths");
+        for bin in &mut spectrum {
+            *bin = Complex::new(bin.norm_sqr(), 0.0);
+        }
+        plan.inverse
+            .process(&mut spectrum, &mut padded)
+            .expect("a power spectrum is real at both ends, and buffers have the plan's lengths");
+        padded.truncate(self.lag_max + 1);
+        for product in &mut padded {
+            *product /= plan.len as f64;
+        }
+        padded
+    }
+}
+
+/// Power spectra of many series of one padded length.
+pub(crate) struct PowerSpectrum {
+    forward: Arc<dyn RealToComplex<f64>>,
+    padded: Vec<f64>,
+    bins: Vec<Complex<f64>>,
+    scratch: Vec<Complex<f64>>,
+}
+
+impl PowerSpectrum {
+    /// For series padded with zeros to `len`.
+    pub(crate) fn new(len: usize) -> Self {
+        let forward = RealFftPlanner::<f64>::new().plan_fft_forward(len);
+        Self {
+            padded: forward.make_input_vec(),
+            bins: forward.make_output_vec(),
+            scratch: forward.make_scratch_vec(),
+            forward,
+        }
+    }
+
+    /// Squared magnitudes, shape `[len / 2 + 1]`. `values`: at most `len`.
+    pub(crate) fn of(&mut self, values: &[f64]) -> Vec<f64> {
+        self.padded[..values.len()].copy_from_slice(values);
+        self.padded[values.len()..].fill(0.0);
+        self.forward
+            .process_with_scratch(&mut self.padded, &mut self.bins, &mut self.scratch)
+            .expect("buffers were made by the plan");
+        self.bins.iter().map(|bin| bin.norm_sqr()).collect()
+    }
 }
 
 /// The smallest even length of at least `len` whose prime factors are 2, 3 and 5: the transform's fast lengths.
@@ -131,7 +216,7 @@ mod tests {
     fn transform_agrees_with_the_direct_sum() {
         let values: Vec<f64> = (0..700).map(|i| ((i * i) % 97) as f64 - 48.0).collect();
         let lags = 300;
-        let by_transform = lagged_products(&values, lags);
+        let by_transform = LaggedProducts::new(values.len(), lags).of(&values);
         assert!(values.len() * lags > DIRECT_WORK);
         for lag in [0, 1, 17, 300] {
             let direct: f64 = values[lag..].iter().zip(&values).map(|(a, b)| a * b).sum();

@@ -30,6 +30,6 @@ pub use alarm::{Alarm, Severity};
 pub use analyze::{Analysis, AnalysisConfig, Summary, analyze};
 pub use detector::{Alone, Detector, Outcome, Part, Refusal};
 pub use error::ConfigError;
-pub use fourier::autocorrelation;
+pub use fourier::{AutocorrelationPlan, autocorrelation};
 pub use gaps::fill_gaps;
 pub use watch::{Findings, Update, Watch, WatchConfig, WatchState};

@@ -3,6 +3,10 @@
 //! Invariants: nothing here is tuned; thresholds are swept exactly as the published rules do.
 
 pub mod auc;
+pub mod change_points;
+pub mod forecast;
 pub mod labelled;
 pub mod nab;
 pub mod optimize;
+pub mod periods;
+pub mod speed;

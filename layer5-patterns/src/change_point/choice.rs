@@ -4,8 +4,8 @@
 //! The way: for each [`Law`] (levels, lines, levels with their own variance) the segmentations of falling penalties are
 //! found by [`super::pelt`]; of all, the one of least description length under first-order autoregressive noise is
 //! taken. A smooth drift is thus explained by autocorrelation, and only what that cannot explain by a change.
-//! When that explains everything, the plain penalty with autocorrelation decides once more: it sees a series that
-//! lives on two far levels, as a person does.
+//! When one level explains everything, or a line from which the series wanders without coming back, the plain penalty with
+//! autocorrelation decides once more: it sees a series that lives on two far levels, as a person does.
 //! Invariants: deterministic; at most [`LADDER_STEPS`] segmentations per law.
 //! Reference: Davis, Lee and Rodriguez-Yam (2006), <https://doi.org/10.1198/016214505000000745> (minimum description
 //! length with autoregressive segments); Haynes, Eckley and Fearnhead (2017) for ranges of penalties.
@@ -89,8 +89,11 @@ pub(super) fn choose(values: &[f64], least: usize, factor: f64) -> Segmentation 
     if !best.1.starts.is_empty() {
         return best.1;
     }
-    let phi = autocorrelation(values, 1).get(1).copied().unwrap_or(0.0);
-    let penalty = factor * autocorrelation_penalty(values.len(), 2, phi);
+    let phi_of = |values: &[f64]| autocorrelation(values, 1).get(1).copied().unwrap_or(0.0);
+    if best.1.law == Law::Line && phi_of(&residuals(values, &best.1)) < PHI_MAX {
+        return best.1;
+    }
+    let penalty = factor * autocorrelation_penalty(values.len(), 2, phi_of(values));
     let starts = pelt(&both, penalty, least);
     Segmentation {
         law: if starts.is_empty() {

@@ -7,12 +7,16 @@
 
 mod choice;
 mod cost;
+mod crops;
+mod fpop;
 pub mod online;
 mod pelt;
 mod penalty;
 pub mod shift;
 
 pub use cost::{LineCost, MeanCost, MeanVarianceCost, SegmentCost};
+pub use crops::{BestOver, crops};
+pub use fpop::fpop;
 pub use pelt::pelt;
 pub use penalty::autocorrelation_penalty;
 
@@ -86,7 +90,7 @@ pub struct ChangePoint {
 /// `values`: shape `[n]`. Fewer than two segments' worth of values, or all equal: empty. Seasons should be taken off
 /// first; [`change_points_beside_seasons`] does so.
 /// # Cost
-/// O(n) beyond 800 samples; up to 800, O(n^2) for each of at most 105 segmentations, about 20 ms. O(n) memory.
+/// O(n) beyond 800 samples; up to 800, O(n^2) for each of at most 105 segmentations. O(n) memory.
 ///
 /// ```
 /// use layer5_patterns::change_point::{ChangePointConfig, change_points};

@@ -6,14 +6,15 @@
 //! Reference: Ester et al. (1996), DBSCAN; Rousseeuw (1987), silhouettes.
 
 mod features;
+mod k_means;
 mod silhouette;
 
 pub use features::{FEATURES, behaviour_features};
+pub use k_means::{KMeans, k_means};
 pub use silhouette::silhouette;
 
 use ndarray::{Array2, ArrayView1, Axis};
 use smartcore::cluster::dbscan::{DBSCAN, DBSCANParameters};
-use smartcore::cluster::kmeans::{KMeans, KMeansParameters};
 use smartcore::linalg::basic::arrays::Array2 as _;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 
@@ -188,27 +189,13 @@ fn best_k_means(rows: &Array2<f64>, config: &ClusterConfig) -> (Vec<usize>, f64)
     if n < AGENTS_MIN {
         return best;
     }
-    let matrix = dense(rows);
     for k in 2..=config.clusters_max.min(n / 3) {
-        for start in 0..config.starts.max(1) {
-            let parameters = KMeansParameters {
-                k,
-                max_iter: 100,
-                seed: Some(config.seed.wrapping_mul(1000).wrapping_add(start)),
-            };
-            let labels: Option<Vec<i32>> =
-                KMeans::<f64, i32, _, Vec<i32>>::fit(&matrix, parameters)
-                    .and_then(|m| m.predict(&matrix))
-                    .ok();
-            let Some(labels) = labels else { continue };
-            let labels: Vec<usize> = labels
-                .iter()
-                .map(|l| usize::try_from(*l).unwrap_or(0))
-                .collect();
-            let quality = silhouette(rows, &labels);
-            if quality > best.1 && quality >= config.silhouette_min {
-                best = (labels, quality);
-            }
+        let Some(found) = k_means(rows, k, config.starts, config.seed) else {
+            break;
+        };
+        let quality = silhouette(rows, &found.labels);
+        if quality > best.1 && quality >= config.silhouette_min {
+            best = (found.labels, quality);
         }
     }
     (by_falling_size(&best.0), best.1)

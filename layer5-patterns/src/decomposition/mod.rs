@@ -2,6 +2,7 @@
 //! In: one series, oldest first, gaps as `NaN`; its periods. Out: the parts. Called from: change_point, forecast.
 //! Invariants: the parts add up to the series wherever it is present.
 
+mod loess;
 mod mstl;
 mod seasons;
 mod stl;

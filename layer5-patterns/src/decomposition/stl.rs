@@ -5,6 +5,7 @@
 //! Reference: Cleveland, Cleveland, McRae and Terpenning (1990), "STL: A Seasonal-Trend Decomposition Procedure Based on
 //! Loess".
 
+use super::loess::{Row, loess, loess_at};
 use crate::order_statistics::median;
 
 /// Spans and passes. The defaults are those of the paper for a robust fit.
@@ -43,7 +44,8 @@ pub struct StlParts {
 ///
 /// `values`: shape `[n]`, finite. `period`: samples; when it is below 2 or fits fewer than twice, the season is zero.
 /// # Cost
-/// O(n) times the passes, for loess is evaluated on a grid and joined by lines; O(n) memory.
+/// O(n) times the passes, for loess is evaluated on a grid and joined by lines; without outer passes a few products per
+/// sample and pass. O(n) memory.
 pub fn stl(values: &[f64], period: usize, config: &StlConfig) -> StlParts {
     let n = values.len();
     let mut seasonal = vec![0.0; n];
@@ -106,25 +108,71 @@ fn odd(span: usize) -> usize {
 fn smooth_phases(values: &[f64], weights: Option<&[f64]>, period: usize, span: usize) -> Vec<f64> {
     let n = values.len();
     let mut extended = vec![0.0; n + 2 * period];
+    let Some(weights) = weights else {
+        // Phases that come once more than the others are the first ones; each group is fitted by the same sums.
+        let (cycles, once_more) = (n / period, n % period);
+        smooth_group(
+            values,
+            &mut extended,
+            (0, once_more),
+            (cycles + 1, period),
+            span,
+        );
+        smooth_group(
+            values,
+            &mut extended,
+            (once_more, period),
+            (cycles, period),
+            span,
+        );
+        return extended;
+    };
     let mut phase_values = Vec::with_capacity(n / period + 1);
     let mut phase_weights = Vec::with_capacity(n / period + 1);
     for phase in 0..period {
         phase_values.clear();
         phase_values.extend(values.iter().skip(phase).step_by(period));
-        let own_weights = weights.map(|w| {
-            phase_weights.clear();
-            phase_weights.extend(w.iter().skip(phase).step_by(period));
-            phase_weights.as_slice()
-        });
-        let cycles = phase_values.len();
-        for k in 0..cycles + 2 {
-            let place = phase + k * period;
-            if place < extended.len() {
-                extended[place] = loess_at(&phase_values, own_weights, span, k as f64 - 1.0);
-            }
+        phase_weights.clear();
+        phase_weights.extend(weights.iter().skip(phase).step_by(period));
+        for k in 0..phase_values.len() + 2 {
+            extended[phase + k * period] =
+                loess_at(&phase_values, Some(&phase_weights), span, k as f64 - 1.0);
         }
     }
     extended
+}
+
+/// Smooths the phases `from..to`, which all have the same number of cycles.
+fn smooth_group(
+    values: &[f64],
+    extended: &mut [f64],
+    (from, to): (usize, usize),
+    (cycles, period): (usize, usize),
+    span: usize,
+) {
+    if from == to {
+        return;
+    }
+    let half = span / 2;
+    let inner = (span <= cycles).then(|| Row::new(cycles, span, half as f64));
+    for k in 0..cycles + 2 {
+        let inside = k > half && k + span - half <= cycles + 1;
+        let own;
+        let (first, coefficients) = match &inner {
+            Some(row) if inside => (k - 1 - half, &row.coefficients),
+            _ => {
+                own = Row::new(cycles, span, k as f64 - 1.0);
+                (own.first, &own.coefficients)
+            }
+        };
+        let out = &mut extended[k * period + from..k * period + to];
+        for (c, weight) in coefficients.iter().enumerate() {
+            let cycle = (first + c) * period;
+            for (slot, v) in out.iter_mut().zip(&values[cycle + from..cycle + to]) {
+                *slot += weight * v;
+            }
+        }
+    }
 }
 
 /// Moving means of lengths period, period and 3: shape `[n]` from `[n + 2 period]`.
@@ -141,63 +189,6 @@ fn moving_mean(values: &[f64], len: usize) -> Vec<f64> {
         means.push(sum / len as f64);
     }
     means
-}
-
-/// Loess at every `jump`-th place, straight lines between.
-fn loess(values: &[f64], weights: Option<&[f64]>, span: usize, jump: usize) -> Vec<f64> {
-    let n = values.len();
-    let mut smooth = vec![0.0; n];
-    if n == 0 {
-        return smooth;
-    }
-    let mut last = 0;
-    smooth[0] = loess_at(values, weights, span, 0.0);
-    while last + 1 < n {
-        let next = (last + jump).min(n - 1);
-        let at_next = loess_at(values, weights, span, next as f64);
-        let step = (at_next - smooth[last]) / (next - last) as f64;
-        for i in last + 1..next {
-            smooth[i] = smooth[last] + step * (i - last) as f64;
-        }
-        smooth[next] = at_next;
-        last = next;
-    }
-    smooth
-}
-
-/// Local line at `x` from the `span` nearest values; where there are fewer, the bandwidth is widened as in the paper.
-fn loess_at(values: &[f64], weights: Option<&[f64]>, span: usize, x: f64) -> f64 {
-    let n = values.len();
-    let q = span.min(n);
-    let left = ((x - (q as f64 - 1.0) / 2.0).round().max(0.0) as usize).min(n - q);
-    let right = left + q - 1;
-    let mut h = (x - left as f64).max(right as f64 - x);
-    if span > n {
-        h += ((span - n) / 2) as f64;
-    }
-    let inverse = 1.0 / (h * 1.001).max(1e-9);
-    let (mut sw, mut sx, mut sy, mut sxx, mut sxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for i in left..=right {
-        let d = i as f64 - x;
-        let u = (d * inverse).abs();
-        let c = (1.0 - u * u * u).max(0.0);
-        let w = c * c * c * weights.map_or(1.0, |w| w[i]);
-        let wd = w * d;
-        sw += w;
-        sx += wd;
-        sxx += wd * d;
-        sy += w * values[i];
-        sxy += wd * values[i];
-    }
-    if sw <= 0.0 {
-        return values[left..=right].iter().sum::<f64>() / q as f64;
-    }
-    let determinant = sw * sxx - sx * sx;
-    if determinant > 1e-9 * sw * sw * h.max(1.0) {
-        (sxx * sy - sx * sxy) / determinant
-    } else {
-        sy / sw
-    }
 }
 
 /// Bisquare weights from the remainder, zero beyond six median absolute deviations.

@@ -3,10 +3,11 @@
 //! Called from: [`crate::analyze()`], the quality suite for forecasts.
 //! The way: several simple methods, each good at something, are tried on the latest part of the series as if it were
 //! not known; their combination is weighted by how well they did, and the width of the interval is what would have
-//! held the share asked for (split conformal prediction).
+//! held the share asked for, origin after origin (adaptive conformal prediction). Short spikes of the history are taken off
+//! before anything is fitted; the errors that weights and widths come from know them.
 //! Invariants: never not-a-number; `lower <= mean <= upper`; a series of one value is continued by that value.
 //! Reference: Makridakis, Spiliotis and Assimakopoulos (2020), the M4 competition: combinations of simple methods lead;
-//! Vovk, Gammerman and Shafer (2005) for the intervals.
+//! Vovk, Gammerman and Shafer (2005), and Gibbs and Candes (2021), <https://arxiv.org/abs/2106.00170>, for the intervals.
 
 mod ets;
 mod naive;
@@ -19,12 +20,20 @@ pub use theta::theta;
 use crate::decomposition::{StlConfig, mstl};
 use crate::gaps::{fill_gaps, rescale, unit_range};
 use crate::normal;
-use crate::order_statistics::quantile;
+use crate::order_statistics::{quantile, robust_sigma};
 
 /// Past origins from which the methods are tried.
-const ORIGINS_MAX: usize = 6;
+const ORIGINS_MAX: usize = 8;
 /// Longest history used: older samples tell little of the next and cost time.
 const HISTORY_LEN_MAX: usize = 20_000;
+/// How much more a method that did better counts: the power of the ratio of losses.
+const WEIGHT_POWER: i32 = 3;
+/// How fast the share aimed at follows the share held, per origin: with so few origins faster than in long streams.
+const ADAPTATION: f64 = 0.1;
+/// A remainder beyond this many robust deviations is a spike when it does not last.
+const SPIKE_SIGMA: f64 = 4.0;
+/// Longest spike, samples.
+const SPIKE_LEN_MAX: usize = 3;
 /// Errors needed before their own quantile is trusted rather than the normal law.
 const ERRORS_MIN: usize = 20;
 
@@ -82,7 +91,8 @@ impl Method {
 /// [`crate::seasonality::periods`] finds them; those longer than half the series are not used.
 /// Returns an empty forecast when there is no finite value.
 /// # Cost
-/// At most seven fits of four methods, each O(n); about 10 ms for 1 000 samples with two seasons.
+/// At most nine fits of four methods, each O(n) for every trial of its weights. `layer5-bench`'s bench `patterns` has rows for
+/// the parts.
 ///
 /// ```
 /// use layer5_patterns::forecast::{ForecastConfig, forecast};
@@ -107,20 +117,13 @@ pub fn forecast(
         .copied()
         .filter(|&p| p >= 2 && 2 * p <= n)
         .collect();
-    let trial = tried(&filled, horizon, &periods);
+    let coverage = config.coverage.clamp(0.0, 0.9999);
+    let trial = tried(&filled, horizon, &periods, coverage);
     let parts = fits(&filled, horizon, &periods);
     let (mean, variance) = combined(&parts, &trial.weights, horizon);
-    let z = normal::quantile(0.5 + config.coverage.clamp(0.0, 0.9999) / 2.0);
-    let factor = if trial.errors.len() >= ERRORS_MIN {
-        // The rank that makes split conformal intervals hold their coverage in finite samples.
-        let m = trial.errors.len() as f64;
-        quantile(&trial.errors, (config.coverage * (m + 1.0) / m).min(1.0)).clamp(0.3 * z, 5.0 * z)
-    } else {
-        z
-    };
     let mut result = Forecast::default();
     for (level, v) in mean.iter().zip(&variance) {
-        let half = factor * v.max(0.0).sqrt();
+        let half = trial.factor * v.max(0.0).sqrt();
         result.mean.push(rescale(*level, unit.scale));
         result.lower.push(rescale(level - half, unit.scale));
         result.upper.push(rescale(level + half, unit.scale));
@@ -131,63 +134,105 @@ pub fn forecast(
 /// What the methods did on the latest part of the series.
 struct Trial {
     /// One weight per method, summing to 1.
-    weights: [f64; Method::ALL.len()],
-    /// Errors of the combination, in its own standard deviations.
-    errors: Vec<f64>,
+    weights: Weights,
+    /// Half the interval in standard deviations of the combination.
+    factor: f64,
 }
 
-fn tried(values: &[f64], horizon: usize, periods: &[usize]) -> Trial {
+type Weights = [f64; Method::ALL.len()];
+
+/// One past origin: what each method told, and its sum of absolute errors.
+struct Origin<'a> {
+    parts: Vec<Fitted>,
+    came: &'a [f64],
+    losses: Weights,
+}
+
+fn tried(values: &[f64], horizon: usize, periods: &[usize], coverage: f64) -> Trial {
     let n = values.len();
-    let even = [1.0 / Method::ALL.len() as f64; Method::ALL.len()];
     let longest = periods.iter().copied().max().unwrap_or(1);
     let shortest_history = (2 * longest).max(8);
     let ahead = horizon.clamp(1, (n / 5).max(1));
-    let mut runs = Vec::new();
-    let mut squares = [0.0; Method::ALL.len()];
-    for k in 1..=ORIGINS_MAX {
-        let origin = match n.checked_sub(k * ahead) {
-            Some(origin) if origin >= shortest_history => origin,
-            _ => break,
+    let mut origins = Vec::new();
+    // Oldest first; seasons that a shorter history holds too few times would make the trial unlike the forecast.
+    for k in (1..=ORIGINS_MAX).rev() {
+        let Some(origin) = n.checked_sub(k * ahead).filter(|o| *o >= shortest_history) else {
+            continue;
         };
-        // Seasons that the shorter history holds too few times would make the trial unlike the forecast.
         let parts = fits(&values[..origin], ahead, periods);
-        for (square, part) in squares.iter_mut().zip(&parts) {
-            *square += part
-                .mean
-                .iter()
-                .zip(&values[origin..])
-                .map(|(f, v)| (f - v).abs())
-                .sum::<f64>();
+        let came = &values[origin..origin + ahead];
+        let mut losses = Weights::default();
+        for (loss, part) in losses.iter_mut().zip(&parts) {
+            *loss = part.mean.iter().zip(came).map(|(f, v)| (f - v).abs()).sum();
         }
-        runs.push((origin, parts));
+        origins.push(Origin {
+            parts,
+            came,
+            losses,
+        });
     }
-    if runs.is_empty() {
-        return Trial {
-            weights: even,
-            errors: Vec::new(),
-        };
+    let all = summed(&origins, usize::MAX);
+    Trial {
+        weights: weights_of(&all),
+        factor: interval_factor(&origins, coverage),
     }
-    let best = squares
+}
+
+/// Losses of each method over all origins but one.
+fn summed(origins: &[Origin<'_>], but: usize) -> Weights {
+    let mut sum = Weights::default();
+    for (_, origin) in origins.iter().enumerate().filter(|(k, _)| *k != but) {
+        for (total, loss) in sum.iter_mut().zip(&origin.losses) {
+            *total += loss;
+        }
+    }
+    sum
+}
+
+/// The better a method did, the more it counts; without any loss all count alike.
+fn weights_of(losses: &Weights) -> Weights {
+    let best = losses
         .iter()
         .copied()
         .fold(f64::INFINITY, f64::min)
         .max(1e-12);
-    let mut weights = squares.map(|s| (best / s.max(1e-12)).powi(3));
+    let mut weights = losses.map(|loss| (best / loss.max(1e-12)).powi(WEIGHT_POWER));
     let sum: f64 = weights.iter().sum();
     for w in &mut weights {
         *w /= sum;
     }
-    let mut errors = Vec::new();
-    for (origin, parts) in &runs {
-        let (mean, variance) = combined(parts, &weights, ahead);
-        for (h, (f, v)) in mean.iter().zip(&values[*origin..]).enumerate() {
-            let deviation = variance[h].sqrt();
-            if deviation > 0.0 {
-                errors.push((f - v).abs() / deviation);
-            }
+    weights
+}
+
+/// The width that would have held the share asked for, in standard deviations of the combination.
+///
+/// Errors of an origin are those of the weights of the others. The share aimed at follows what the errors so far would have
+/// held of the next origin: too little, and it is raised (adaptive conformal inference).
+fn interval_factor(origins: &[Origin<'_>], coverage: f64) -> f64 {
+    let z = normal::quantile(0.5 + coverage / 2.0);
+    let mut errors: Vec<f64> = Vec::new();
+    let mut miss = 1.0 - coverage;
+    for (k, origin) in origins.iter().enumerate() {
+        let weights = weights_of(&summed(origins, k));
+        let (mean, variance) = combined(&origin.parts, &weights, origin.came.len());
+        let own: Vec<f64> = (0..mean.len())
+            .filter(|&h| variance[h] > 0.0)
+            .map(|h| (mean[h] - origin.came[h]).abs() / variance[h].sqrt())
+            .collect();
+        if errors.len() >= ERRORS_MIN {
+            let factor = quantile(&errors, 1.0 - miss);
+            let outside = own.iter().filter(|e| **e > factor).count() as f64;
+            miss += ADAPTATION * (1.0 - coverage - outside / own.len().max(1) as f64);
+            miss = miss.clamp(0.2 * (1.0 - coverage), (2.0 * (1.0 - coverage)).min(1.0));
         }
+        errors.extend(own);
     }
-    Trial { weights, errors }
+    if errors.len() < ERRORS_MIN {
+        return z;
+    }
+    // The rank that makes split conformal intervals hold their coverage in finite samples.
+    let m = errors.len() as f64;
+    quantile(&errors, ((1.0 - miss) * (m + 1.0) / m).min(1.0)).clamp(0.3 * z, 5.0 * z)
 }
 
 /// Every method's continuation, in the order of [`Method::ALL`].
@@ -196,6 +241,11 @@ fn fits(values: &[f64], horizon: usize, periods: &[usize]) -> Vec<Fitted> {
     let usable: Vec<usize> = periods.iter().copied().filter(|&p| 2 * p <= n).collect();
     let longest = usable.iter().copied().max().unwrap_or(1);
     let shortest = usable.iter().copied().min().unwrap_or(1);
+    let original = values;
+    let values = &without_spikes(
+        values,
+        &mstl(values, &usable, &StlConfig::default()).remainder,
+    );
     let parts = mstl(values, &usable, &StlConfig::default());
     let mut adjusted = values.to_vec();
     for season in &parts.seasonal {
@@ -217,7 +267,7 @@ fn fits(values: &[f64], horizon: usize, periods: &[usize]) -> Vec<Fitted> {
     };
     let lag = longest.min(n.saturating_sub(1)).max(1);
     let steps: f64 = (lag..n)
-        .map(|i| (values[i] - values[i - lag]).powi(2))
+        .map(|i| (original[i] - original[i - lag]).powi(2))
         .sum();
     let step_variance = steps / n.saturating_sub(lag).max(1) as f64;
     let naive = Fitted {
@@ -233,6 +283,27 @@ fn fits(values: &[f64], horizon: usize, periods: &[usize]) -> Vec<Fitted> {
         // A season of many phases has more states than a short history can tell.
         exponential_smoothing(values, if shortest <= 400 { shortest } else { 1 }, horizon),
     ]
+}
+
+/// Values without short spikes: up to [`SPIKE_LEN_MAX`] in a row whose remainder is beyond [`SPIKE_SIGMA`] robust deviations
+/// are brought to that bound. What lasts longer is a new level and stays.
+fn without_spikes(values: &[f64], remainder: &[f64]) -> Vec<f64> {
+    let bound = SPIKE_SIGMA * robust_sigma(remainder, 0.0);
+    let mut calm = values.to_vec();
+    let mut i = 0;
+    while i < calm.len() {
+        let len = remainder[i..]
+            .iter()
+            .take_while(|r| r.abs() > bound)
+            .count();
+        if len <= SPIKE_LEN_MAX {
+            for k in i..i + len {
+                calm[k] -= remainder[k] - remainder[k].clamp(-bound, bound);
+            }
+        }
+        i += len.max(1);
+    }
+    calm
 }
 
 /// Weighted means, and the variances of methods that agree: the mean of the variances.

@@ -13,7 +13,7 @@ use super::windows::Windows;
 ///
 /// `band`: half-width in samples; widened to the difference of the lengths. `usize::MAX`: no band.
 /// # Cost
-/// O(n band) time, O(band) memory.
+/// O(n band) time, O(n) memory.
 ///
 /// ```
 /// use layer5_patterns::matching::dtw;
@@ -28,38 +28,70 @@ pub fn dtw(a: &[f64], b: &[f64], band: usize) -> f64 {
 }
 
 /// Squared distance; infinite as soon as it must exceed `bound`.
+///
+/// The table is filled along its anti-diagonals: the cells of one depend on the two before alone, not on each other, so
+/// that compilers make vectors of them. Cell (i, j) of diagonal k = i + j lies at place i + 1 of its buffer.
 fn squared_dtw(a: &[f64], b: &[f64], band: usize, bound: f64) -> f64 {
     let (n, m) = (a.len(), b.len());
     let band = band.max(n.abs_diff(m)).min(n.max(m));
-    // Row i of the table at columns 0..=m; column 0 is the border.
-    let mut above = vec![f64::INFINITY; m + 1];
-    let mut row = vec![f64::INFINITY; m + 1];
-    above[0] = 0.0;
-    for (i, x) in a.iter().enumerate() {
-        let (low, high) = (i.saturating_sub(band), (i + band + 1).min(m));
-        row[low] = f64::INFINITY;
-        let (mut left, mut least) = (f64::INFINITY, f64::INFINITY);
-        let mut corner = above[low];
-        for ((slot, up), y) in row[low + 1..=high]
-            .iter_mut()
-            .zip(&above[low + 1..=high])
-            .zip(&b[low..high])
-        {
-            let step = x - y;
-            left = step * step + left.min(*up).min(corner);
-            corner = *up;
-            *slot = left;
-            least = least.min(left);
+    let reversed: Vec<f64> = b.iter().rev().copied().collect();
+    let mut now = vec![f64::INFINITY; n + 2];
+    let mut before = now.clone();
+    let mut two_before = now.clone();
+    two_before[0] = 0.0;
+    let mut least_before = 0.0;
+    for k in 0..n + m - 1 {
+        let low = (k + 1)
+            .saturating_sub(m)
+            .max(k.saturating_sub(band).div_ceil(2));
+        let end = n.min(k + 1).min((k + band) / 2 + 1);
+        now[low] = f64::INFINITY;
+        if low < end {
+            // b[k - i] is reversed[m - 1 - k + i].
+            let theirs = &reversed[low + m - 1 - k..end + m - 1 - k];
+            fill(
+                &mut now[low + 1..=end],
+                (&a[low..end], theirs),
+                (
+                    &before[low + 1..=end],
+                    &before[low..end],
+                    &two_before[low..end],
+                ),
+            );
         }
-        if high < m {
-            row[high + 1] = f64::INFINITY;
+        now[end.max(low) + 1] = f64::INFINITY;
+        if bound < f64::INFINITY {
+            // A path steps on at least one of two neighbouring diagonals.
+            let least =
+                now[low + 1..(end + 1).max(low + 1)]
+                    .iter()
+                    .fold(
+                        f64::INFINITY,
+                        |least, v| if *v < least { *v } else { least },
+                    );
+            if least > bound && least_before > bound {
+                return f64::INFINITY;
+            }
+            least_before = least;
         }
-        if least > bound {
-            return f64::INFINITY;
-        }
-        std::mem::swap(&mut above, &mut row);
+        // The oldest becomes the next to be written.
+        std::mem::swap(&mut two_before, &mut before);
+        std::mem::swap(&mut before, &mut now);
     }
-    above[m]
+    before[n]
+}
+
+/// One anti-diagonal: the squared difference plus the least of the three cells it can be reached from.
+fn fill(cells: &mut [f64], (ours, theirs): (&[f64], &[f64]), from: (&[f64], &[f64], &[f64])) {
+    let len = cells.len();
+    let (ours, theirs) = (&ours[..len], &theirs[..len]);
+    let (left, up, corner) = (&from.0[..len], &from.1[..len], &from.2[..len]);
+    for i in 0..len {
+        let least = if left[i] < up[i] { left[i] } else { up[i] };
+        let least = if corner[i] < least { corner[i] } else { least };
+        let step = ours[i] - theirs[i];
+        cells[i] = step * step + least;
+    }
 }
 
 /// Where a query is found.

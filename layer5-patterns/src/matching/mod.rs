@@ -4,15 +4,20 @@
 //! Invariants, everywhere: a window with a gap is infinitely far from all; two constant windows are at 0, a constant and a
 //! varying one at sqrt(m); a window longer than the series gives an empty answer.
 
+mod diagonals;
 mod dtw;
 mod mass;
 mod matrix_profile;
 mod motifs;
 mod shapes;
+mod streaming;
+mod templates;
 mod windows;
 
 pub use dtw::{DtwMatch, dtw, dtw_search};
 pub use mass::mass;
-pub use matrix_profile::{MatrixProfile, matrix_profile};
+pub use matrix_profile::{MatrixProfile, ab_join, matrix_profile};
 pub use motifs::{Discord, Motif, discords, motifs};
 pub use shapes::{SHAPES, Shape, ShapeMatch, find_shapes};
+pub use streaming::{Nearest, StreamingProfile};
+pub use templates::{Template, TemplateMatch, TemplateWatch, find_templates};

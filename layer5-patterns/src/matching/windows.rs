@@ -16,6 +16,10 @@ pub(super) struct Windows {
     pub(super) inverse_norm: Vec<f64>,
     /// Whether a window has a gap; shape `[n - m + 1]`.
     pub(super) gap: Vec<bool>,
+    /// First window without a gap that is constant.
+    pub(super) first_constant: Option<usize>,
+    /// Last window without a gap that is constant.
+    pub(super) last_constant: Option<usize>,
 }
 
 /// Deviations below this (in unit range) are rounding.
@@ -58,6 +62,7 @@ impl Windows {
             gaps -= usize::from(!unit.values[start].is_finite());
         }
         // Deviations by a running update of the centred squares (Welford's, for a sliding window).
+        let squares_min = CONSTANT_SIGMA * CONSTANT_SIGMA * m as f64;
         let mut squares = 0.0;
         for start in 0..count {
             if start.is_multiple_of(256) {
@@ -69,19 +74,27 @@ impl Windows {
                 let (old, new) = (values[start - 1], values[start + m - 1]);
                 squares += (new - old) * (new - mean[start] + old - mean[start - 1]);
             }
-            let sigma = (squares.max(0.0) / m as f64).sqrt();
-            inverse_norm.push(if sigma > CONSTANT_SIGMA {
-                1.0 / (sigma * (m as f64).sqrt())
+            inverse_norm.push(if squares > squares_min {
+                1.0 / squares.sqrt()
             } else {
                 0.0
             });
         }
+        let constant = |i: &usize| !gap[*i] && inverse_norm[*i] == 0.0;
+        let first_constant = (0..count).find(constant);
+        let last_constant = (0..count).rev().find(constant);
         Some(Self {
             values,
             mean,
             inverse_norm,
             gap,
+            first_constant,
+            last_constant,
         })
+    }
+
+    pub(super) fn is_constant(&self, i: usize) -> bool {
+        !self.gap[i] && self.inverse_norm[i] == 0.0
     }
 
     pub(super) fn count(&self) -> usize {

@@ -9,9 +9,11 @@
 
 mod discovery;
 mod prewhiten;
+mod two_windows;
 
 pub use discovery::benjamini_hochberg;
 pub use prewhiten::prewhitened;
+pub use two_windows::{WindowDrift, compare_windows};
 
 use rayon::prelude::*;
 

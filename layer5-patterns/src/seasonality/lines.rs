@@ -7,7 +7,7 @@
 
 use std::f64::consts::TAU;
 
-use crate::fourier::{smooth_len, spectrum};
+use crate::fourier::{PowerSpectrum, smooth_len};
 use crate::order_statistics::median;
 
 /// A series of more lines than this is no season but a shape; the strongest are enough to name it.
@@ -94,16 +94,14 @@ pub(super) fn find(values: &[f64], mask: &[f64], false_alarm_rate: f64) -> Found
     let mut residual = values.to_vec();
     let mut lines: Vec<Line> = Vec::new();
     let len = smooth_len(PADDING * n);
+    let mut spectrum = PowerSpectrum::new(len);
     let threshold = (n as f64 / 2.0 / false_alarm_rate.clamp(1e-12, 0.5)).ln();
     while lines.len() < LINES_MAX {
         let energy: f64 = residual.iter().map(|v| v * v).sum();
         if energy <= total * RESIDUAL_SHARE_MIN {
             break;
         }
-        let power: Vec<f64> = spectrum(&residual, len)
-            .iter()
-            .map(|c| c.norm_sqr())
-            .collect();
+        let power = spectrum.of(&residual);
         let background = background(&power, len, n);
         let bin_min = (len / (2 * n)).max(1);
         let Some((bin, prominence)) = (bin_min..power.len())

@@ -1,7 +1,7 @@
 //! Which periods a series repeats with: several, exact to the sample, or none.
 //! In: one series, oldest first, equally spaced, gaps as `NaN`. Out: [`Period`]s, strongest first.
 //! Called from: [`crate::analyze()`], [`crate::forecast`], the quality suite for periods.
-//! The way: bring to unit range, take off the Theil-Sen line, hold outliers at a bound; find spectral lines that stand
+//! The way: bring to unit range, take off far steps of the level and the Theil-Sen line, hold outliers at a bound; find spectral lines that stand
 //! out of a coloured background (`lines`); put lines that are multiples of one frequency together and confirm each
 //! group on the autocorrelation (`grouping`). Values that remain unexplained are then taken for outliers, masked, and
 //! all of it is done once more.
@@ -11,6 +11,7 @@
 
 mod grouping;
 mod lines;
+mod steps;
 
 use crate::fourier::masked_autocorrelation;
 use crate::gaps::{rescale, unit_range};
@@ -63,7 +64,7 @@ pub struct Period {
 /// of them (from the fourth) is so strong that it is a season of its own, as a day within a week.
 ///
 /// # Cost
-/// O(n log n) for each of at most 24 spectral lines, twice; about 10 ms for 5 000 samples. O(n) memory.
+/// O(n log n) for each of at most 24 spectral lines, twice. O(n) memory.
 ///
 /// ```
 /// use layer5_patterns::seasonality::{SeasonalityConfig, periods};
@@ -82,7 +83,8 @@ pub fn periods(values: &[f64], config: &SeasonalityConfig) -> Vec<Period> {
     if n < 12 || unit.n_present * 2 < n {
         return Vec::new();
     }
-    let mut cleaned = detrended(&unit.values);
+    let level = steps::without_steps(&unit.values);
+    let mut cleaned = detrended(&level);
     let first = lines::find(&cleaned.values, &cleaned.mask, config.false_alarm_rate);
     let unexplained = mask_outliers(&mut cleaned, &first);
     let found = if unexplained {
