@@ -1,10 +1,14 @@
-//! Finds the shape that a series repeats and the one it never does, and searches a known shape in it.
+//! Finds the shape that a series repeats and the one it never does, searches a known shape in it, and tells when it comes
+//! again in a stream.
 //! Run with `cargo run -p layer5-patterns --example find_motif`.
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
-use layer5_patterns::matching::{discords, find_shapes, mass, matrix_profile, motifs};
+use layer5_patterns::ConfigError;
+use layer5_patterns::matching::{
+    Template, TemplateWatch, discords, find_shapes, mass, matrix_profile, motifs,
+};
 
-fn main() {
+fn main() -> Result<(), ConfigError> {
     // A load curve of 40 samples comes back every 100; once it is cut short.
     let series: Vec<f64> = (0..1000)
         .map(|t: u32| {
@@ -54,4 +58,18 @@ fn main() {
             found.fit
         );
     }
+    let mut watch = TemplateWatch::new(vec![Template::new("load", &series[0..40])?], 0.95)?;
+    let mut again = Vec::new();
+    for value in &series[100..400] {
+        watch.push(*value, |found| again.push(found));
+    }
+    for found in again {
+        let name = watch.templates()[found.template].name();
+        println!(
+            "{name} came again at {} ({:.2})",
+            found.start + 100,
+            found.fit
+        );
+    }
+    Ok(())
 }

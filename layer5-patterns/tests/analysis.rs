@@ -124,3 +124,24 @@ fn a_rich_series_tells_its_kinds() {
     }
     assert!(found.findings.windows(2).all(|w| w[0].start <= w[1].start));
 }
+
+#[test]
+fn a_far_step_hides_no_season() {
+    let n = 2016;
+    for (period, amplitude) in [(288.0, 2.0), (37.0, 2.0), (24.0, 2.0)] {
+        let values: Vec<f64> = (0..n)
+            .map(|t| {
+                let season = amplitude * (t as f64 * std::f64::consts::TAU / period).sin();
+                let step = if t < 900 { 0.0 } else { 8.0 * amplitude };
+                50.0 + season + step + noise(t)
+            })
+            .collect();
+        let found = analyze(&every_minute(n), &values, &AnalysisConfig::default()).summary;
+        assert_eq!(found.periods, [period as usize]);
+        assert!(
+            found.change_points.iter().any(|c| c.abs_diff(900) <= 2),
+            "{:?}",
+            found.change_points
+        );
+    }
+}

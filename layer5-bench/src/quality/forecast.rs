@@ -114,7 +114,8 @@ fn generated(family: &str, seed: u64) -> Task {
     let mut rng = Pcg64Mcg::seed_from_u64(seed.wrapping_mul(31) + family.len() as u64);
     let mut between = |low: f64, high: f64| low + (high - low) * rng.random::<f64>();
     let (n, h, m) = match family {
-        "hourly" | "counts" => (HOURS, HOURS_AHEAD, 24),
+        // Futures begin on every day of the week.
+        "hourly" | "counts" => (HOURS - 24 * (seed as usize % 7), HOURS_AHEAD, 24),
         "daily" => (300, 14, 7),
         "weekly" => (200, 13, 1),
         "monthly" => (120, 18, 12),

@@ -20,16 +20,19 @@ pub use theta::theta;
 use crate::decomposition::{StlConfig, mstl};
 use crate::gaps::{fill_gaps, rescale, unit_range};
 use crate::normal;
-use crate::order_statistics::{quantile, robust_sigma};
+use crate::order_statistics::{median, quantile, robust_sigma};
 
 /// Past origins from which the methods are tried.
 const ORIGINS_MAX: usize = 8;
 /// Longest history used: older samples tell little of the next and cost time.
 const HISTORY_LEN_MAX: usize = 20_000;
 /// How much more a method that did better counts: the power of the ratio of losses.
-const WEIGHT_POWER: i32 = 3;
+const WEIGHT_POWER: i32 = 5;
 /// How fast the share aimed at follows the share held, per origin: with so few origins faster than in long streams.
 const ADAPTATION: f64 = 0.1;
+/// Logarithms are taken of series whose least value is above this share of their median: lower, and they would be all that
+/// counts.
+const LOG_SHARE_MIN: f64 = 0.05;
 /// A remainder beyond this many robust deviations is a spike when it does not last.
 const SPIKE_SIGMA: f64 = 4.0;
 /// Longest spike, samples.
@@ -73,16 +76,27 @@ pub enum Method {
     MstlTheta,
     /// Exponential smoothing with its own season of the shortest period.
     Smoothing,
+    /// As [`Method::MstlTheta`], of logarithms, where seasons are shares of the level. Left out unless every value is well
+    /// above zero.
+    LogMstlTheta,
 }
 
 impl Method {
-    /// Every method.
-    pub const ALL: [Self; 4] = [
+    /// Every method, in the order in which they are tried.
+    pub const ALL: [Self; 5] = [
         Self::SeasonalNaive,
         Self::MstlSmoothing,
         Self::MstlTheta,
         Self::Smoothing,
+        Self::LogMstlTheta,
     ];
+
+    /// Those that can continue `values`.
+    fn that_fit(values: &[f64]) -> &'static [Self] {
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let well_above = least > LOG_SHARE_MIN * median(values) && least > 0.0;
+        &Self::ALL[..Self::ALL.len() - usize::from(!well_above)]
+    }
 }
 
 /// Continues a series by `horizon` values.
@@ -91,7 +105,7 @@ impl Method {
 /// [`crate::seasonality::periods`] finds them; those longer than half the series are not used.
 /// Returns an empty forecast when there is no finite value.
 /// # Cost
-/// At most nine fits of four methods, each O(n) for every trial of its weights. `layer5-bench`'s bench `patterns` has rows for
+/// At most nine fits of five methods, each O(n) for every trial of its weights. `layer5-bench`'s bench `patterns` has rows for
 /// the parts.
 ///
 /// ```
@@ -118,8 +132,9 @@ pub fn forecast(
         .filter(|&p| p >= 2 && 2 * p <= n)
         .collect();
     let coverage = config.coverage.clamp(0.0, 0.9999);
-    let trial = tried(&filled, horizon, &periods, coverage);
-    let parts = fits(&filled, horizon, &periods);
+    let methods = Method::that_fit(&filled);
+    let trial = tried(&filled, horizon, (methods, &periods), coverage);
+    let parts = fits(&filled, horizon, (methods, &periods));
     let (mean, variance) = combined(&parts, &trial.weights, horizon);
     let mut result = Forecast::default();
     for (level, v) in mean.iter().zip(&variance) {
@@ -134,21 +149,24 @@ pub fn forecast(
 /// What the methods did on the latest part of the series.
 struct Trial {
     /// One weight per method, summing to 1.
-    weights: Weights,
+    weights: Vec<f64>,
     /// Half the interval in standard deviations of the combination.
     factor: f64,
 }
-
-type Weights = [f64; Method::ALL.len()];
 
 /// One past origin: what each method told, and its sum of absolute errors.
 struct Origin<'a> {
     parts: Vec<Fitted>,
     came: &'a [f64],
-    losses: Weights,
+    losses: Vec<f64>,
 }
 
-fn tried(values: &[f64], horizon: usize, periods: &[usize], coverage: f64) -> Trial {
+fn tried(
+    values: &[f64],
+    horizon: usize,
+    (methods, periods): (&[Method], &[usize]),
+    coverage: f64,
+) -> Trial {
     let n = values.len();
     let longest = periods.iter().copied().max().unwrap_or(1);
     let shortest_history = (2 * longest).max(8);
@@ -159,9 +177,9 @@ fn tried(values: &[f64], horizon: usize, periods: &[usize], coverage: f64) -> Tr
         let Some(origin) = n.checked_sub(k * ahead).filter(|o| *o >= shortest_history) else {
             continue;
         };
-        let parts = fits(&values[..origin], ahead, periods);
+        let parts = fits(&values[..origin], ahead, (methods, periods));
         let came = &values[origin..origin + ahead];
-        let mut losses = Weights::default();
+        let mut losses = vec![0.0; methods.len()];
         for (loss, part) in losses.iter_mut().zip(&parts) {
             *loss = part.mean.iter().zip(came).map(|(f, v)| (f - v).abs()).sum();
         }
@@ -171,16 +189,15 @@ fn tried(values: &[f64], horizon: usize, periods: &[usize], coverage: f64) -> Tr
             losses,
         });
     }
-    let all = summed(&origins, usize::MAX);
     Trial {
-        weights: weights_of(&all),
-        factor: interval_factor(&origins, coverage),
+        weights: weights_of(&summed(&origins, usize::MAX, methods.len())),
+        factor: interval_factor(&origins, coverage, methods.len()),
     }
 }
 
 /// Losses of each method over all origins but one.
-fn summed(origins: &[Origin<'_>], but: usize) -> Weights {
-    let mut sum = Weights::default();
+fn summed(origins: &[Origin<'_>], but: usize, n_methods: usize) -> Vec<f64> {
+    let mut sum = vec![0.0; n_methods];
     for (_, origin) in origins.iter().enumerate().filter(|(k, _)| *k != but) {
         for (total, loss) in sum.iter_mut().zip(&origin.losses) {
             *total += loss;
@@ -190,13 +207,16 @@ fn summed(origins: &[Origin<'_>], but: usize) -> Weights {
 }
 
 /// The better a method did, the more it counts; without any loss all count alike.
-fn weights_of(losses: &Weights) -> Weights {
-    let best = losses
+fn weights_of(losses: &[f64]) -> Vec<f64> {
+    let least = losses
         .iter()
         .copied()
         .fold(f64::INFINITY, f64::min)
         .max(1e-12);
-    let mut weights = losses.map(|loss| (best / loss.max(1e-12)).powi(WEIGHT_POWER));
+    let mut weights: Vec<f64> = losses
+        .iter()
+        .map(|loss| (least / loss.max(1e-12)).powi(WEIGHT_POWER))
+        .collect();
     let sum: f64 = weights.iter().sum();
     for w in &mut weights {
         *w /= sum;
@@ -208,12 +228,12 @@ fn weights_of(losses: &Weights) -> Weights {
 ///
 /// Errors of an origin are those of the weights of the others. The share aimed at follows what the errors so far would have
 /// held of the next origin: too little, and it is raised (adaptive conformal inference).
-fn interval_factor(origins: &[Origin<'_>], coverage: f64) -> f64 {
+fn interval_factor(origins: &[Origin<'_>], coverage: f64, n_methods: usize) -> f64 {
     let z = normal::quantile(0.5 + coverage / 2.0);
     let mut errors: Vec<f64> = Vec::new();
     let mut miss = 1.0 - coverage;
     for (k, origin) in origins.iter().enumerate() {
-        let weights = weights_of(&summed(origins, k));
+        let weights = weights_of(&summed(origins, k, n_methods));
         let (mean, variance) = combined(&origin.parts, &weights, origin.came.len());
         let own: Vec<f64> = (0..mean.len())
             .filter(|&h| variance[h] > 0.0)
@@ -235,58 +255,90 @@ fn interval_factor(origins: &[Origin<'_>], coverage: f64) -> f64 {
     quantile(&errors, ((1.0 - miss) * (m + 1.0) / m).min(1.0)).clamp(0.3 * z, 5.0 * z)
 }
 
-/// Every method's continuation, in the order of [`Method::ALL`].
-fn fits(values: &[f64], horizon: usize, periods: &[usize]) -> Vec<Fitted> {
+/// The continuation by each of `methods`.
+fn fits(values: &[f64], horizon: usize, (methods, periods): (&[Method], &[usize])) -> Vec<Fitted> {
     let n = values.len();
     let usable: Vec<usize> = periods.iter().copied().filter(|&p| 2 * p <= n).collect();
     let longest = usable.iter().copied().max().unwrap_or(1);
     let shortest = usable.iter().copied().min().unwrap_or(1);
-    let original = values;
-    let values = &without_spikes(
-        values,
-        &mstl(values, &usable, &StlConfig::default()).remainder,
-    );
-    let parts = mstl(values, &usable, &StlConfig::default());
-    let mut adjusted = values.to_vec();
-    for season in &parts.seasonal {
-        for (v, s) in adjusted.iter_mut().zip(season) {
-            *v -= s;
+    let remainder = mstl(values, &usable, &StlConfig::default()).remainder;
+    let calm = without_spikes(values, &remainder);
+    let plain = Adjusted::new(&calm, &usable);
+    let continued = |method: &Method| match method {
+        Method::SeasonalNaive => {
+            let lag = longest.min(n.saturating_sub(1)).max(1);
+            let steps: f64 = (lag..n)
+                .map(|i| (values[i] - values[i - lag]).powi(2))
+                .sum();
+            let variance = steps / n.saturating_sub(lag).max(1) as f64;
+            Fitted {
+                mean: seasonal_naive(&calm, longest, horizon),
+                variance: (0..horizon)
+                    .map(|h| variance * (1 + h / lag) as f64)
+                    .collect(),
+            }
+        }
+        Method::MstlSmoothing => {
+            plain.with_seasons(exponential_smoothing(&plain.values, 1, horizon))
+        }
+        Method::MstlTheta => plain.with_seasons(theta(&plain.values, horizon)),
+        // A season of many phases has more states than a short history can tell.
+        Method::Smoothing => {
+            exponential_smoothing(&calm, if shortest <= 400 { shortest } else { 1 }, horizon)
+        }
+        Method::LogMstlTheta => {
+            let logs: Vec<f64> = calm.iter().map(|v| v.max(f64::MIN_POSITIVE).ln()).collect();
+            let adjusted = Adjusted::new(&logs, &usable);
+            let mut fitted = adjusted.with_seasons(theta(&adjusted.values, horizon));
+            for (mean, variance) in fitted.mean.iter_mut().zip(&mut fitted.variance) {
+                // A trend of logarithms is a power: it is not followed beyond ten times what was seen.
+                *mean = mean.exp().min(10.0);
+                *variance *= *mean * *mean;
+            }
+            fitted
+        }
+    };
+    methods.iter().map(continued).collect()
+}
+
+/// A series without its seasons, and these.
+struct Adjusted {
+    values: Vec<f64>,
+    periods: Vec<usize>,
+    seasons: Vec<Vec<f64>>,
+}
+
+impl Adjusted {
+    fn new(values: &[f64], periods: &[usize]) -> Self {
+        let parts = mstl(values, periods, &StlConfig::default());
+        let mut adjusted = values.to_vec();
+        for season in &parts.seasonal {
+            for (v, s) in adjusted.iter_mut().zip(season) {
+                *v -= s;
+            }
+        }
+        Self {
+            values: adjusted,
+            periods: parts.periods,
+            seasons: parts.seasonal,
         }
     }
-    let reseasoned = |mut fitted: Fitted| {
-        for (season, &period) in parts.seasonal.iter().zip(&parts.periods) {
-            for (mean, s) in fitted
-                .mean
-                .iter_mut()
-                .zip(seasonal_naive(season, period, horizon))
-            {
+
+    /// Puts the seasons' last cycles on a continuation.
+    fn with_seasons(&self, mut fitted: Fitted) -> Fitted {
+        let horizon = fitted.mean.len();
+        for (season, &period) in self.seasons.iter().zip(&self.periods) {
+            let ahead = seasonal_naive(season, period, horizon);
+            for (mean, s) in fitted.mean.iter_mut().zip(ahead) {
                 *mean += s;
             }
         }
         fitted
-    };
-    let lag = longest.min(n.saturating_sub(1)).max(1);
-    let steps: f64 = (lag..n)
-        .map(|i| (original[i] - original[i - lag]).powi(2))
-        .sum();
-    let step_variance = steps / n.saturating_sub(lag).max(1) as f64;
-    let naive = Fitted {
-        mean: seasonal_naive(values, longest, horizon),
-        variance: (0..horizon)
-            .map(|h| step_variance * (1 + h / lag) as f64)
-            .collect(),
-    };
-    vec![
-        naive,
-        reseasoned(exponential_smoothing(&adjusted, 1, horizon)),
-        reseasoned(theta(&adjusted, horizon)),
-        // A season of many phases has more states than a short history can tell.
-        exponential_smoothing(values, if shortest <= 400 { shortest } else { 1 }, horizon),
-    ]
+    }
 }
 
 /// Values without short spikes: up to [`SPIKE_LEN_MAX`] in a row whose remainder is beyond [`SPIKE_SIGMA`] robust deviations
-/// are brought to that bound. What lasts longer is a new level and stays.
+/// are brought to that bound. What lasts longer is a new level and stays, and so does the newest, which may become one.
 fn without_spikes(values: &[f64], remainder: &[f64]) -> Vec<f64> {
     let bound = SPIKE_SIGMA * robust_sigma(remainder, 0.0);
     let mut calm = values.to_vec();
@@ -296,7 +348,7 @@ fn without_spikes(values: &[f64], remainder: &[f64]) -> Vec<f64> {
             .iter()
             .take_while(|r| r.abs() > bound)
             .count();
-        if len <= SPIKE_LEN_MAX {
+        if len <= SPIKE_LEN_MAX && i + len < calm.len() {
             for k in i..i + len {
                 calm[k] -= remainder[k] - remainder[k].clamp(-bound, bound);
             }

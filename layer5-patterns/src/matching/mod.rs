@@ -1,8 +1,9 @@
 //! Where a shape comes again: exact search, the shapes a series repeats, the one it never does, and named shapes.
 //! In: a series, perhaps a query. Out: distances and places. Called from: [`crate::analyze()`].
 //! Notation: n samples, m window; distances are between z-normalised windows, 0..=2 sqrt(m); profile `[n - m + 1]`.
-//! Invariants, everywhere: a window with a gap is infinitely far from all; two constant windows are at 0, a constant and a
-//! varying one at sqrt(m); a window longer than the series gives an empty answer.
+//! Invariants, everywhere: a gap (`NaN`, infinity) is not filled: a window with one is infinitely far from all, and matches no
+//! shape; two constant windows are at 0, a constant and a varying one at sqrt(m), and neither is the other's neighbour in a
+//! profile; a window longer than the series gives an empty answer.
 
 mod diagonals;
 mod dtw;
