@@ -29,22 +29,15 @@ fn change_points_of_annotated_series() {
 
 #[test]
 fn change_points_of_planted_series() {
-    for (kind, series) in change_points::planted() {
-        let found = change_points::found(&series.values, 1.0);
-        let n = series.values.len();
-        let is = change_points::agreement(&series.truths, &found, n);
-        // A bend is placed to a few samples, and of noise one series in a dozen may be cut once.
-        let floor = if kind == "slopes" || kind == "none" {
-            0.6
-        } else {
-            0.9
+    for (kind, is) in change_points::planted_kinds() {
+        println!("{kind}: {is:?}");
+        let floor = match kind {
+            // Bends are placed to a few samples; of noise one series in a dozen may be cut once.
+            "slopes" => 0.8,
+            "none" => 0.85,
+            _ => 0.97,
         };
-        assert!(
-            is.f1 >= floor,
-            "{}: {is:?} {found:?} {:?}",
-            series.name,
-            series.truths
-        );
+        assert!(is.f1 >= floor, "{kind}: {is:?}");
     }
 }
 
@@ -63,11 +56,17 @@ fn periods_of_planted_series() {
 
 #[test]
 fn forecasts_of_generated_series() {
-    for (family, tasks) in forecast::families(6) {
-        let is = forecast::judged(&tasks);
-        println!("{family}: {is:?}");
-        let best = if family == "walk" { 1.1 } else { 0.95 };
-        assert!(is.owa <= best, "{family}: {is:?}");
-        assert!((0.85..=1.0).contains(&is.coverage), "{family}: {is:?}");
-    }
+    let all: Vec<_> = forecast::families(7)
+        .into_iter()
+        .map(|(family, tasks)| (family, forecast::judged(&tasks)))
+        .collect();
+    println!("{all:#?}");
+    // Seven series of a family say little of it; of all families together they do.
+    let mean = |of: fn(&forecast::Accuracy) -> f64| {
+        all.iter().map(|(_, a)| of(a)).sum::<f64>() / all.len() as f64
+    };
+    assert!(mean(|a| a.owa) <= 0.9, "{}", mean(|a| a.owa));
+    let coverage = mean(|a| a.coverage);
+    assert!((0.93..=0.98).contains(&coverage), "{coverage}");
+    assert!(all.iter().all(|(_, a)| a.owa <= 1.2 && a.coverage >= 0.85));
 }

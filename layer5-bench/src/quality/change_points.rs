@@ -265,6 +265,20 @@ fn left_one_out(by_price: &[Vec<Agreement>]) -> Agreement {
     Agreement::mean(&held)
 }
 
+/// Means of the defaults over the planted series of each kind.
+pub fn planted_kinds() -> Vec<(&'static str, Agreement)> {
+    let mut kinds: Vec<(&'static str, Vec<Agreement>)> = Vec::new();
+    for (kind, s) in planted() {
+        let own = agreement(&s.truths, &found(&s.values, 1.0), s.values.len());
+        match kinds.last_mut() {
+            Some((last, all)) if *last == kind => all.push(own),
+            _ => kinds.push((kind, vec![own])),
+        }
+    }
+    let mean = |(kind, all): (&'static str, Vec<Agreement>)| (kind, Agreement::mean(&all));
+    kinds.into_iter().map(mean).collect()
+}
+
 /// Judges the defaults on the annotated series in `dir` and on planted ones.
 ///
 /// # Errors
@@ -291,17 +305,10 @@ pub fn report(dir: &Path) -> io::Result<(String, Value)> {
     for (price, all) in PRICES.iter().zip(&by_price) {
         table += &line(&format!("  price x {price}"), Agreement::mean(all));
     }
-    let mut kinds: Vec<(&str, Vec<Agreement>)> = Vec::new();
-    for (kind, s) in planted() {
-        let own = agreement(&s.truths, &found(&s.values, 1.0), s.values.len());
-        match kinds.last_mut() {
-            Some((last, all)) if *last == kind => all.push(own),
-            _ => kinds.push((kind, vec![own])),
-        }
-    }
+    let kinds = planted_kinds();
     table += "planted kinds\n";
-    for (kind, all) in &kinds {
-        table += &line(kind, Agreement::mean(all));
+    for (kind, mean) in &kinds {
+        table += &line(kind, *mean);
     }
     let prices: Vec<Value> = PRICES
         .iter()
@@ -310,7 +317,7 @@ pub fn report(dir: &Path) -> io::Result<(String, Value)> {
         .collect();
     let planted: Vec<Value> = kinds
         .iter()
-        .map(|(kind, all)| json!({"kind": kind, "mean": Agreement::mean(all)}))
+        .map(|(kind, mean)| json!({"kind": kind, "mean": mean}))
         .collect();
     Ok((
         table,
