@@ -5,7 +5,7 @@
 //! than [`PAYLOAD_BYTES_MAX`].
 //! Reference: docs/decisions/0003-bincode.md.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 const MAGIC: [u8; 2] = *b"L5";
 const HEADER_BYTES: usize = 8;
@@ -88,6 +88,30 @@ pub fn encode<T: Serialize>(format: Format, value: &T) -> Vec<u8> {
 /// One variant per way in which `bytes` can be wrong; nothing is returned in part. A version older than
 /// `format.version` is [`DecodeError::Payload`] unless its layout still fits.
 pub fn decode<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Result<T, DecodeError> {
+    let payload = payload(format, bytes)?;
+    whole(
+        bincode::serde::decode_from_slice(payload, configuration()),
+        payload,
+    )
+}
+
+/// As [`decode`], for a value that borrows its text from `bytes`.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_borrowed<'a, T: Deserialize<'a>>(
+    format: Format,
+    bytes: &'a [u8],
+) -> Result<T, DecodeError> {
+    let payload = payload(format, bytes)?;
+    whole(
+        bincode::serde::borrow_decode_from_slice(payload, configuration()),
+        payload,
+    )
+}
+
+/// What lies in an envelope of the right kind, undamaged.
+fn payload(format: Format, bytes: &[u8]) -> Result<&[u8], DecodeError> {
     let (header, payload) = bytes
         .split_at_checked(HEADER_BYTES)
         .ok_or(DecodeError::NotOurs { bytes: bytes.len() })?;
@@ -111,8 +135,15 @@ pub fn decode<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Result<T, De
     if stored != found {
         return Err(DecodeError::Checksum { stored, found });
     }
-    let (value, used) = bincode::serde::decode_from_slice(payload, configuration())
-        .map_err(|e| DecodeError::Payload(e.to_string()))?;
+    Ok(payload)
+}
+
+/// The value, if it took all of the payload.
+fn whole<T>(
+    decoded: Result<(T, usize), bincode::error::DecodeError>,
+    payload: &[u8],
+) -> Result<T, DecodeError> {
+    let (value, used) = decoded.map_err(|e| DecodeError::Payload(e.to_string()))?;
     if used != payload.len() {
         return Err(DecodeError::Payload(format!(
             "{} bytes left over",
@@ -180,6 +211,13 @@ mod tests {
         #[test]
         fn there_and_back(v in any::<Vec<(u64, String, Option<i32>)>>()) {
             prop_assert_eq!(decode::<Vec<(u64, String, Option<i32>)>>(FORMAT, &encode(FORMAT, &v)), Ok(v));
+        }
+
+        #[test]
+        fn borrowed_text_is_the_same_text(v in any::<Vec<(String, f64)>>()) {
+            let bytes = encode(FORMAT, &v);
+            let borrowed: Vec<(&str, f64)> = v.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            prop_assert_eq!(decode_borrowed::<Vec<(&str, f64)>>(FORMAT, &bytes), Ok(borrowed));
         }
 
         #[test]

@@ -90,7 +90,12 @@ impl Timestamp {
     /// Seconds from `earlier` to `self`, negative when `earlier` is later.
     #[must_use]
     pub fn seconds_since(self, earlier: Self) -> f64 {
-        (i128::from(self.0) - i128::from(earlier.0)) as f64 / NANOS_PER_SECOND as f64
+        let nanos = match self.0.checked_sub(earlier.0) {
+            Some(nanos) => nanos as f64,
+            // More than 292 years apart.
+            None => (i128::from(self.0) - i128::from(earlier.0)) as f64,
+        };
+        nanos / NANOS_PER_SECOND as f64
     }
 
     /// This moment moved by `seconds` (either sign); saturates at the ends of the range.
@@ -116,34 +121,53 @@ impl Timestamp {
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let b = text.as_bytes();
-        if b.len() < 20
-            || b[4] != b'-'
-            || b[7] != b'-'
-            || !matches!(b[10], b'T' | b't' | b' ')
-            || b[13] != b':'
-            || b[16] != b':'
-        {
-            return None;
-        }
-        let year = digits(&b[0..4])?;
-        let month = digits(&b[5..7])?;
-        let day = digits(&b[8..10])?;
-        let (hour, minute, second) = (
-            digits(&b[11..13])?,
-            digits(&b[14..16])?,
-            digits(&b[17..19])?,
+        let (date_time, rest) = b.split_first_chunk::<19>()?;
+        let marks = matches!(
+            date_time,
+            [
+                _,
+                _,
+                _,
+                _,
+                b'-',
+                _,
+                _,
+                b'-',
+                _,
+                _,
+                b'T' | b't' | b' ',
+                _,
+                _,
+                b':',
+                _,
+                _,
+                b':',
+                ..
+            ]
         );
+        // A byte that is no digit shows in `bad`, looked at once.
+        let mut bad = !marks;
+        let mut two = |i: usize| {
+            let (tens, ones) = (
+                date_time[i].wrapping_sub(b'0'),
+                date_time[i + 1].wrapping_sub(b'0'),
+            );
+            bad |= (tens > 9) | (ones > 9);
+            u32::from(tens) * 10 + u32::from(ones)
+        };
+        let year = two(0) * 100 + two(2);
+        let (month, day) = (two(5), two(8));
+        let (hour, minute, second) = (two(11), two(14), two(17));
         // A leap second (60) is folded into the next minute, as POSIX time does.
-        if hour > 23 || minute > 59 || second > 60 || month == 0 || month > 12 || day == 0 {
+        bad |= (hour > 23) | (minute > 59) | (second > 60);
+        if bad || !(1..=12).contains(&month) || !(1..=days_in_month(year, month)).contains(&day) {
             return None;
         }
-        if day > days_in_month(year, month) {
-            return None;
-        }
-        let (nanos, zone_at) = fraction(b, 19)?;
-        let offset_seconds = offset(&b[zone_at..])?;
-        let days = days_from_civil(year, month, day);
-        let seconds = days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second - offset_seconds;
+        let (nanos, zone_at) = fraction(rest)?;
+        let offset_seconds = offset(&rest[zone_at..])?;
+        let seconds_of_day = i64::from(hour * 3600 + minute * 60 + second);
+        let seconds =
+            days_from_civil(year, month, day) * SECONDS_PER_DAY + seconds_of_day - offset_seconds;
         seconds
             .checked_mul(NANOS_PER_SECOND)?
             .checked_add(nanos)
@@ -158,19 +182,19 @@ fn digits(bytes: &[u8]) -> Option<i64> {
     })
 }
 
-/// Nanoseconds of an optional `.ddd` at `start`, and the index behind it.
-fn fraction(b: &[u8], start: usize) -> Option<(i64, usize)> {
-    if b[start] != b'.' {
-        return Some((0, start));
+/// Nanoseconds of an optional `.ddd` that `b` begins with, and the index behind it.
+fn fraction(b: &[u8]) -> Option<(i64, usize)> {
+    if b.first() != Some(&b'.') {
+        return Some((0, 0));
     }
-    let mut end = start + 1;
+    let mut end = 1;
     let (mut nanos, mut scale) = (0_i64, NANOS_PER_SECOND / 10);
     while end < b.len() && b[end].is_ascii_digit() {
         nanos += i64::from(b[end] - b'0') * scale;
         scale /= 10;
         end += 1;
     }
-    (end > start + 1).then_some((nanos, end))
+    (end > 1).then_some((nanos, end))
 }
 
 /// Seconds east of UTC of a `Z`, `z`, `+hh:mm` or `-hh:mm` that is all of `b`.
@@ -189,7 +213,7 @@ fn offset(b: &[u8]) -> Option<i64> {
     }
 }
 
-fn days_in_month(year: i64, month: i64) -> i64 {
+fn days_in_month(year: u32, month: u32) -> u32 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
@@ -198,14 +222,14 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970-01-01 of a proleptic Gregorian date.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let year_of_era = y - era * 400;
+/// Days since 1970-01-01 of a proleptic Gregorian date, `year` having at most four digits.
+fn days_from_civil(year: u32, month: u32, day: u32) -> i64 {
+    // An era more, so that January of the year 0 is above zero as well.
+    let y = year + 400 - u32::from(month <= 2);
+    let (era, year_of_era) = (y / 400, y % 400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+    i64::from(era * 146_097 + day_of_era) - 719_468 - 146_097
 }
 
 fn civil_from_days(days: i64) -> (i64, i64, i64) {

@@ -3,7 +3,7 @@
 //! In: a whole body, already decompressed and bounded in bytes by the transport. Out: one call of the sink per report.
 //! Called from: `server/http/reports` and every other source. Next: [`layer5_core::validate()`], [`crate::intern`].
 //! Parts: `scan` reads JSON tokens, `number` turns decimals into doubles, `keys` guesses what comes next, `report_json`
-//! knows the two report shapes, [`wire`] the framed bincode.
+//! knows the two report shapes (with `field`, `metric_map`, `time_forms` and `reject`), [`wire`] the framed bincode.
 //! Invariants: no input panics, recurses, or allocates more than the body's size; what the grammar of RFC 8259 refuses
 //! is refused, what it accepts is accepted, up to [`DecodeLimits`].
 //!
@@ -18,13 +18,17 @@
 //! - **Order of checks**: syntax first, then `agent_id`, `task_id`, the time, the metrics in the catalogue's order,
 //!   then the maps and the host name. The first that fails is the rejection.
 
+mod field;
 mod keys;
+mod metric_map;
 mod number;
+mod reject;
 mod report_json;
 mod scan;
+mod time_forms;
 pub mod wire;
 
-use layer5_core::{Reason, Rejection, Report, codec};
+use layer5_core::{Reason, Rejection, Report};
 
 use report_json::Draft;
 use scan::{Broken, Fault, Scanner};
@@ -202,8 +206,8 @@ fn json_reports<'a>(
     match scanner.peek() {
         b'{' => {
             let start = scanner.offset();
-            let result = draft.read(scanner, limits)?;
-            sink(0, result, scanner.since(start).as_bytes());
+            let sound = draft.read(scanner, limits)?;
+            sink(0, draft.outcome(sound), scanner.since(start).as_bytes());
             n = 1;
         }
         b'[' => {
@@ -215,8 +219,9 @@ fn json_reports<'a>(
                         return Err(Stop::Body(BodyError::TooManyReports { limit: n }));
                     }
                     let start = scanner.offset();
-                    let result = draft.read(scanner, limits)?;
-                    sink(n, result, scanner.since(start).as_bytes());
+                    let sound = draft.read(scanner, limits)?;
+                    let raw = scanner.since(start).as_bytes();
+                    sink(n, draft.outcome(sound), raw);
                     n += 1;
                     scanner.skip_space();
                     if scanner.take(b',') {
@@ -310,7 +315,10 @@ fn lines<'a>(
         place.admit(limits)?;
         let start = scanner.offset();
         match line(&mut scanner, draft, limits) {
-            Ok((result, end)) => sink(place.n, result, &text.as_bytes()[start..end]),
+            Ok((sound, end)) => {
+                let raw = &text.as_bytes()[start..end];
+                sink(place.n, draft.outcome(sound), raw);
+            }
             Err(Broken) => {
                 let mut fault = scanner.fault();
                 fault.offset -= line_start;
@@ -327,18 +335,18 @@ fn lines<'a>(
     Ok(())
 }
 
-/// Reads one report that fills its line, and the line feed; returns also where the report ended.
+/// Reads one report that fills its line, and the line feed; returns whether it is sound and where it ended.
 #[inline]
-fn line<'a, 'd>(
+fn line<'a>(
     scanner: &mut Scanner<'a>,
-    draft: &'d mut Draft<'a>,
+    draft: &mut Draft<'a>,
     limits: &DecodeLimits,
-) -> Result<(Result<&'d Report<'a>, Rejection>, usize), Broken> {
-    let result = draft.read(scanner, limits)?;
+) -> Result<(bool, usize), Broken> {
+    let sound = draft.read(scanner, limits)?;
     let end = scanner.offset();
     scanner.skip_space();
     if scanner.take(b'\n') || scanner.at_end() {
-        Ok((result, end))
+        Ok((sound, end))
     } else {
         Err(scanner.broken("the end of the line"))
     }
@@ -358,8 +366,8 @@ fn bincode<'a>(
             return Err(BodyError::TooManyReports { limit: n });
         }
         let frame = wire::frame_at(body, offset)?;
-        match codec::decode::<wire::WireReport>(wire::FORMAT, frame) {
-            Ok(report) => sink(n, Ok(&report.into()), frame),
+        match wire::report(frame) {
+            Ok(report) => sink(n, Ok(&report), frame),
             Err(e) => {
                 let rejection = Rejection::new(Reason::Malformed, "", e.to_string());
                 sink(n, Err(rejection), frame);

@@ -1,7 +1,7 @@
 //! Decimal text to the nearest double, bit for bit as [`str::parse`] gives it, and faster where that is easy.
 //! In: text and where the number starts. Out: the double and where it ends. Called from: `scan`.
 //! Invariants: three roads, one result. With `w` the digits and `q` the power of ten, `w * 10^q`:
-//! - `w <= 2^53` and `|q| <= 22`: both are exact doubles, so one rounded operation rounds the result once.
+//! - at most 15 digits, so `w < 2^53`, and `|q| <= 22`: both are exact doubles, so one rounded operation rounds the result once.
 //! - `w < 10^19` and `-27 <= q <= 0`: one or two products with a 128-bit reciprocal of `5^-q`; senders that print
 //!   doubles in full (15 to 17 digits) come here.
 //! - anything else: `str::parse`.
@@ -28,8 +28,13 @@ const SHIFTS: [u64; 9] = [
     100_000_000,
 ];
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+
 /// Most digits that surely fit a `u64`.
 const DIGITS_MAX: usize = 19;
+
+/// Most digits whose value is surely an exact double.
+const DIGITS_EXACT: usize = 15;
 
 /// The most negative power of ten whose reciprocal product always decides the rounding.
 const RECIPROCAL_POWER_MIN: i64 = -27;
@@ -37,52 +42,93 @@ const RECIPROCAL_POWER_MIN: i64 = -27;
 /// `5^q` for `q = 0, -1 .. -27`, as the upper 128 bits of its binary fraction, rounded up.
 const RECIPROCALS: [u128; 28] = reciprocals();
 
-/// Reads the JSON number at `pos` and moves `pos` behind it; infinite when too large. `None`, with `pos` where a digit
-/// is missing, when there is no number.
+/// Reads the JSON number at `pos`; infinite when too large. Returns also where it ends; `None`, and where a digit is
+/// missing, when there is no number.
 #[inline(always)]
-pub(super) fn decimal(text: &str, pos: &mut usize) -> Option<f64> {
-    let bytes = text.as_bytes();
-    let at = |i: usize| bytes.get(i).copied().unwrap_or(0);
-    let negative = at(*pos) == b'-';
-    let first = *pos + usize::from(negative);
-    // Wraps when there are more than 19 digits; such a number takes the last road.
-    let (mut w, mut i) = digits(bytes, first, 0);
-    *pos = i;
-    let mut n_digits = i - first;
-    if n_digits == 0 {
+pub(super) fn decimal(text: &str, pos: usize) -> (Option<f64>, usize) {
+    match short_decimal(text.as_bytes(), pos) {
+        Some((value, end)) => (Some(value), end),
+        None => any_decimal(text, pos),
+    }
+}
+
+/// A number without sign and exponent that ends within nine bytes, and where it ends: one word is read, and its point
+/// taken out.
+#[inline(always)]
+fn short_decimal(bytes: &[u8], from: usize) -> Option<(f64, usize)> {
+    let next = bytes.get(from..)?.first_chunk::<9>()?;
+    let text = u64::from_le_bytes(*next.first_chunk()?);
+    let x = text ^ (ONES * b'0' as u64);
+    let others = others(x);
+    let whole = others.trailing_zeros() / 8;
+    // A zero stands alone before the point.
+    if whole == 0 || whole == 8 || (whole > 1 && x as u8 == 0) {
         return None;
     }
-    if n_digits > 1 && at(first) == b'0' {
-        *pos = first + 1;
+    let (mut n, mut y, mut end) = (whole, x, whole);
+    if next[whole as usize] == b'.' {
+        let before = (1 << (8 * whole)) - 1;
+        y = x & before | x >> 8 & !before;
+        // Of the byte that came in above nothing is known.
+        let others = others & before | others >> 8 & !before | 1 << 63;
+        n = others.trailing_zeros() / 8;
+        end = n + 1;
+        if n == whole {
+            return None;
+        }
+    }
+    if matches!(next[end as usize], b'0'..=b'9' | b'e' | b'E') {
         return None;
+    }
+    let w = value_of(y << (64 - 8 * n));
+    // Through i64, for which there is an instruction.
+    let value = w as i64 as f64 / EXACT_POWERS[(n - whole) as usize];
+    Some((value, from + end as usize))
+}
+
+/// As [`decimal`], of any length.
+#[inline(never)]
+fn any_decimal(text: &str, pos: usize) -> (Option<f64>, usize) {
+    let bytes = text.as_bytes();
+    let at = |i: usize| bytes.get(i).copied().unwrap_or(0);
+    let negative = at(pos) == b'-';
+    let first = pos + usize::from(negative);
+    // Wraps when there are more than 19 digits; such a number takes the last road.
+    let (mut w, mut i) = digits(bytes, first, 0);
+    let mut n_digits = i - first;
+    if n_digits == 0 {
+        return (None, i);
+    }
+    if n_digits > 1 && at(first) == b'0' {
+        return (None, first + 1);
     }
     let mut q = 0_i64;
     if at(i) == b'.' {
         let from = i + 1;
         (w, i) = digits(bytes, from, w);
-        *pos = i;
         if i == from {
-            return None;
+            return (None, i);
         }
         n_digits += i - from;
         q = -((i - from) as i64);
     }
     if matches!(at(i), b'e' | b'E') {
-        *pos = i + 1;
-        q = q.saturating_add(exponent(bytes, pos)?);
+        i += 1;
+        match exponent(bytes, &mut i) {
+            Some(exponent) => q = q.saturating_add(exponent),
+            None => return (None, i),
+        }
     }
-    let magnitude =
-        if n_digits <= DIGITS_MAX && w <= 1 << f64::MANTISSA_DIGITS && q.unsigned_abs() <= 22 {
-            let power = EXACT_POWERS[q.unsigned_abs() as usize];
-            // Through i64, for which there is an instruction.
-            let w = w as i64 as f64;
-            if q < 0 { w / power } else { w * power }
-        } else if n_digits <= DIGITS_MAX && (RECIPROCAL_POWER_MIN..=0).contains(&q) {
-            by_reciprocal(w, q)
-        } else {
-            by_std(&text[first..*pos])
-        };
-    Some(if negative { -magnitude } else { magnitude })
+    let magnitude = if n_digits <= DIGITS_EXACT && q.unsigned_abs() <= 22 {
+        let power = EXACT_POWERS[q.unsigned_abs() as usize];
+        let w = w as i64 as f64;
+        if q < 0 { w / power } else { w * power }
+    } else if n_digits <= DIGITS_MAX && (RECIPROCAL_POWER_MIN..=0).contains(&q) {
+        by_reciprocal(w, q)
+    } else {
+        by_std(&text[first..i])
+    };
+    (Some(if negative { -magnitude } else { magnitude }), i)
 }
 
 /// Reads digits from `i` on behind those of `w`; returns all of them, wrapping, and where they end.
@@ -90,10 +136,12 @@ pub(super) fn decimal(text: &str, pos: &mut usize) -> Option<f64> {
 fn digits(bytes: &[u8], mut i: usize, mut w: u64) -> (u64, usize) {
     while let Some(eight) = bytes.get(i..).and_then(<[u8]>::first_chunk::<8>) {
         let (value, n) = leading_digits(u64::from_le_bytes(*eight));
-        w = w.wrapping_mul(SHIFTS[n]).wrapping_add(value);
-        i += n;
-        if n < 8 {
-            return (w, i);
+        // With `n` known, the next eight bytes need not wait for it.
+        if n == 8 {
+            w = w.wrapping_mul(SHIFTS[8]).wrapping_add(value);
+            i += 8;
+        } else {
+            return (w.wrapping_mul(SHIFTS[n]).wrapping_add(value), i + n);
         }
     }
     while let Some(digit) = bytes
@@ -110,18 +158,27 @@ fn digits(bytes: &[u8], mut i: usize, mut w: u64) -> (u64, usize) {
 /// The value and the number of the digits that eight bytes of text, first byte lowest, begin with.
 #[inline(always)]
 fn leading_digits(text: u64) -> (u64, usize) {
-    const ONES: u64 = 0x0101_0101_0101_0101;
     let x = text ^ (ONES * b'0' as u64);
-    // The high bit of every byte that is no digit; a carry only spoils bytes behind the first of them.
-    let others = (x.wrapping_add(ONES * (0x80 - 10)) | x) & (ONES << 7);
-    let n = (others.trailing_zeros() / 8) as usize;
+    let n = (others(x).trailing_zeros() / 8) as usize;
     // Digits to the upper end, zeros before them: the lowest byte is the most significant digit.
-    let x = x.unbounded_shl(64 - 8 * n as u32);
+    (value_of(x.unbounded_shl(64 - 8 * n as u32)), n)
+}
+
+/// The high bit of every byte that is no digit, exactly up to and including the first of them: a carry only spoils bytes
+/// behind it. `x` is text with the zeros' code taken out by `^`.
+#[inline(always)]
+fn others(x: u64) -> u64 {
+    (x.wrapping_add(ONES * (0x80 - 10)) | x) & (ONES << 7)
+}
+
+/// The value of eight digits, the lowest byte being the most significant.
+#[inline(always)]
+fn value_of(x: u64) -> u64 {
     let pairs = x.wrapping_mul(10).wrapping_add(x >> 8);
     const EVERY_FOURTH: u64 = 0x0000_00ff_0000_00ff;
     let upper = (pairs & EVERY_FOURTH).wrapping_mul(100 + (1_000_000 << 32));
     let lower = (pairs >> 16 & EVERY_FOURTH).wrapping_mul(1 + (10_000 << 32));
-    (upper.wrapping_add(lower) >> 32, n)
+    upper.wrapping_add(lower) >> 32
 }
 
 /// Reads the exponent behind its `e`; saturates.
@@ -143,7 +200,7 @@ fn exponent(bytes: &[u8], pos: &mut usize) -> Option<i64> {
 }
 
 /// `w * 10^q` to the nearest double, `-27 <= q <= 0`; the result is 0 or a normal number.
-#[inline(never)]
+#[inline]
 fn by_reciprocal(w: u64, q: i64) -> f64 {
     if w == 0 {
         return 0.0;
@@ -219,10 +276,16 @@ mod tests {
     #[track_caller]
     fn check(text: &str) {
         let expected: f64 = text.parse().expect(text);
-        let mut pos = 0;
-        let value = decimal(text, &mut pos).expect(text);
-        assert_eq!(value.to_bits(), expected.to_bits(), "{text}");
-        assert_eq!(pos, text.len(), "{text}");
+        // At the end of the text, and amid it.
+        for text in [
+            text,
+            &format!("{text}, 012345678"),
+            &format!("{text}}}e5______"),
+        ] {
+            let (value, end) = decimal(text, 0);
+            assert_eq!(value.map(f64::to_bits), Some(expected.to_bits()), "{text}");
+            assert_eq!(end, text.find([',', '}']).unwrap_or(text.len()), "{text}");
+        }
     }
 
     #[test]
@@ -274,12 +337,13 @@ mod tests {
             ("1e+", 3),
             (".5", 0),
         ] {
-            let mut pos = 0;
-            assert_eq!((decimal(text, &mut pos), pos), (None, at), "{text}");
+            for text in [text, &format!("{text}, 012345678")] {
+                assert_eq!(decimal(text, 0), (None, at), "{text}");
+            }
         }
         // A value ends where the grammar ends; whoever asked for it sees what follows.
-        let mut pos = 0;
-        assert_eq!((decimal("1-", &mut pos), pos), (Some(1.0), 1));
+        assert_eq!(decimal("1-", 0), (Some(1.0), 1));
+        assert_eq!(decimal("1-       ", 0), (Some(1.0), 1));
     }
 
     proptest! {

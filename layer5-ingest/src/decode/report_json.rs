@@ -7,141 +7,40 @@
 
 use std::borrow::Cow;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
-use layer5_core::{Kpi, MetricName, Reason, Rejection, Report, Shape, Timestamp, Value};
-use std::hash::BuildHasher;
+use layer5_core::{Kpi, MetricName, Rejection, Report, Shape, Timestamp, Value};
 
 use super::DecodeLimits;
-use super::keys::Keys;
+use super::field::{FIELDS, Field, KEYS, N_FIELDS, TASK_FIELDS, TASK_NEEDS, TASK_SIGNS};
+use super::keys::{Keys, Known};
+use super::metric_map::Metrics;
+use super::reject::{finite, invalid_time, missing, wrong_type};
 use super::scan::{Broken, Kind, Scanner};
-
-/// Up to so many entries a map is searched from front to back; beyond it gets a hash table.
-const LINEAR_MAX: usize = 16;
-
-/// Longest stretch of a sender's text that a rejection repeats, characters.
-const ECHO_CHARS_MAX: usize = 40;
-
-/// The fields that mean something. A number below 32, so that sets of them are words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Field {
-    LatencyMs,
-    Accuracy,
-    CpuUsage,
-    MemoryMb,
-    NetworkBytes,
-    AgentId,
-    TaskId,
-    RecordedAt,
-    Timestamp,
-    CustomMetrics,
-    Metrics,
-    ExecutionContext,
-    Metadata,
-    /// Any other key.
-    Unknown,
-    /// `execution_context.hostname`.
-    ContextHost,
-    /// `metadata.hostname`.
-    MetadataHost,
-}
-
-const N_FIELDS: usize = 16;
-
-/// The fields that are keys of a report, in the order of their numbers; the first are the catalogue's.
-const KEYS: [&str; 13] = [
-    "latency_ms",
-    "accuracy",
-    "cpu_usage",
-    "memory_mb",
-    "network_bytes",
-    "agent_id",
-    "task_id",
-    "recorded_at",
-    "timestamp",
-    "custom_metrics",
-    "metrics",
-    "execution_context",
-    "metadata",
-];
-
-const FIELDS: [Field; 13] = [
-    Field::LatencyMs,
-    Field::Accuracy,
-    Field::CpuUsage,
-    Field::MemoryMb,
-    Field::NetworkBytes,
-    Field::AgentId,
-    Field::TaskId,
-    Field::RecordedAt,
-    Field::Timestamp,
-    Field::CustomMetrics,
-    Field::Metrics,
-    Field::ExecutionContext,
-    Field::Metadata,
-];
-
-impl Field {
-    fn of_key(key: &str) -> Self {
-        KEYS.iter()
-            .position(|&known| known == key)
-            .map_or(Self::Unknown, |i| FIELDS[i])
-    }
-
-    const fn bit(self) -> u32 {
-        1 << self as u8
-    }
-}
-
-/// What a report of shape A must have.
-const TASK_NEEDS: u32 = Field::LatencyMs.bit()
-    | Field::Accuracy.bit()
-    | Field::CpuUsage.bit()
-    | Field::MemoryMb.bit()
-    | Field::AgentId.bit()
-    | Field::TaskId.bit()
-    | Field::RecordedAt.bit();
-
-/// What only a report of shape A has and must have.
-const TASK_SIGNS: u32 = Field::LatencyMs.bit()
-    | Field::Accuracy.bit()
-    | Field::CpuUsage.bit()
-    | Field::MemoryMb.bit()
-    | Field::NetworkBytes.bit()
-    | Field::RecordedAt.bit();
-
-/// The fields of a report of shape A that can be at fault.
-const TASK_FIELDS: u32 = TASK_NEEDS
-    | Field::NetworkBytes.bit()
-    | Field::CustomMetrics.bit()
-    | Field::ExecutionContext.bit()
-    | Field::ContextHost.bit();
+use super::time_forms::{TimePart, seconds_to_time, system_time};
 
 /// Which shape's host name, time and map: an index into the pairs of a [`Draft`].
 const OF_TASK: usize = 0;
 const OF_BATCH: usize = 1;
 
-/// A map of metrics: `custom_metrics` of shape A or `metrics` of shape B.
-#[derive(Debug, Default)]
-struct Metrics<'a> {
-    /// Each name once; the value of an entry of a wrong type is NaN.
-    values: Vec<Value<'a>>,
-    /// The entries of a wrong type.
-    wrong: Vec<(usize, Kind)>,
-    /// `values` by name, once there are more than `LINEAR_MAX`; behind by as many entries as it is shorter.
-    index: HashTable<usize>,
-    too_many: bool,
-    /// A value was not finite, or of a wrong type.
-    suspect: bool,
-    /// A metric has the name of one of the catalogue.
-    catalogued: bool,
-    keys: Keys<MetricName<'a>>,
-}
-
-/// One report while it is read.
+/// One report while it is read, and what is guessed of the next.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
+    fields: Fields<'a>,
+    keys: Keys<Field>,
+    inner: InnerKeys,
+    rejection: Option<Rejection>,
+}
+
+/// The keys of objects within a report.
+#[derive(Debug, Default)]
+struct InnerKeys {
+    /// Of the objects with the host names: whether the key is the host name's.
+    hosts: [Keys<bool>; 2],
+    time: Keys<TimePart>,
+}
+
+/// What was read of a report.
+#[derive(Debug)]
+struct Fields<'a> {
     /// Holds the ids as soon as they are read.
     report: Report<'a>,
     /// The fields that were read and hold the right type.
@@ -156,16 +55,12 @@ pub(super) struct Draft<'a> {
     invalid_times: [Option<Cow<'a, str>>; 2],
     hosts: [Cow<'a, str>; 2],
     maps: [Metrics<'a>; 2],
-    keys: Keys<Field>,
-    /// Of the objects with the host names: whether the key is the host name's.
-    host_keys: [Keys<bool>; 2],
-    time_keys: Keys<TimePart>,
     values_max: usize,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(limits: &DecodeLimits) -> Self {
-        Self {
+        let fields = Fields {
             report: Report {
                 agent_id: Cow::Borrowed(""),
                 task_id: Cow::Borrowed(""),
@@ -182,56 +77,84 @@ impl<'a> Draft<'a> {
             invalid_times: [None, None],
             hosts: [Cow::Borrowed(""), Cow::Borrowed("")],
             maps: Default::default(),
-            keys: Keys::default(),
-            host_keys: Default::default(),
-            time_keys: Keys::default(),
             values_max: limits.values_max,
+        };
+        Self {
+            fields,
+            keys: Keys::default(),
+            inner: InnerKeys::default(),
+            rejection: None,
         }
     }
 
-    /// Reads the value at the scanner; a value that is sound JSON but not a report is a rejection.
+    /// Reads the value at the scanner; false when it is sound JSON but not a report. [`Self::outcome`] has the rest: the
+    /// answer itself would be copied from frame to frame, and each copy waits for the one before to be stored.
     #[inline]
     pub(super) fn read(
         &mut self,
         scanner: &mut Scanner<'a>,
         limits: &DecodeLimits,
-    ) -> Result<Result<&Report<'a>, Rejection>, Broken> {
+    ) -> Result<bool, Broken> {
         let depth_max = limits.depth_max.clamp(1, u64::BITS);
         if scanner.peek() != b'{' {
             let found = scanner.kind()?;
             scanner.skip_value(depth_max)?;
-            return Ok(Err(wrong_type("", "an object", found)));
+            self.rejection = Some(wrong_type("", "an object", found));
+            return Ok(false);
         }
-        self.report.values.clear();
-        (self.seen, self.wrong) = (0, 0);
-        self.fields(scanner, depth_max - 1)?;
-        Ok(match self.finish() {
-            Ok(()) => Ok(&self.report),
-            Err(rejection) => Err(rejection),
-        })
+        self.members(scanner, depth_max - 1)?;
+        if let Err(rejection) = self.fields.finish() {
+            self.rejection = Some(rejection);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// What came of the last [`Self::read`], which said that it is `sound`.
+    #[inline(always)]
+    pub(super) fn outcome(&mut self, sound: bool) -> Result<&Report<'a>, Rejection> {
+        if sound {
+            return Ok(&self.fields.report);
+        }
+        let rejection = self.rejection.take();
+        Err(rejection.expect("what is not sound has left a rejection"))
     }
 
     /// Reads the members of the report, its opening bracket being next.
-    fn fields(&mut self, scanner: &mut Scanner<'a>, depth: u32) -> Result<(), Broken> {
-        let mut keys = std::mem::take(&mut self.keys);
-        let result = keys.each_member(
-            scanner,
-            |key| Field::of_key(&key),
-            |field, scanner, _| self.field(field, scanner, depth),
-        );
-        self.keys = keys;
-        result.map(|_| ())
+    fn members(&mut self, scanner: &mut Scanner<'a>, depth: u32) -> Result<(), Broken> {
+        let Self {
+            fields,
+            keys,
+            inner,
+            ..
+        } = self;
+        fields.report.values.clear();
+        (fields.seen, fields.wrong) = (0, 0);
+        let meaning = |key: Cow<'_, str>| Field::of_key(&key);
+        keys.each_member(scanner, meaning, |field, scanner, known| {
+            fields.field(field, scanner, known, inner, depth)
+        })?;
+        Ok(())
     }
+}
 
+impl<'a> Fields<'a> {
     #[inline(always)]
-    fn field(&mut self, field: Field, scanner: &mut Scanner<'a>, depth: u32) -> Result<(), Broken> {
+    fn field(
+        &mut self,
+        field: Field,
+        scanner: &mut Scanner<'a>,
+        known: Known<'_>,
+        inner: &mut InnerKeys,
+        depth: u32,
+    ) -> Result<(), Broken> {
         match field {
             Field::AgentId if scanner.peek() == b'"' => {
-                self.report.agent_id = scanner.string()?;
+                self.report.agent_id = scanner.string_like(known.text_bytes)?;
                 self.saw(field);
             }
             Field::TaskId if scanner.peek() == b'"' => {
-                self.report.task_id = scanner.string()?;
+                self.report.task_id = scanner.string_like(known.text_bytes)?;
                 self.saw(field);
             }
             Field::LatencyMs
@@ -244,8 +167,8 @@ impl<'a> Draft<'a> {
                 self.kpis[field as usize] = scanner.number()?;
                 self.saw(field);
             }
-            Field::RecordedAt => self.time(field, OF_TASK, scanner, depth)?,
-            Field::Timestamp => self.time(field, OF_BATCH, scanner, depth)?,
+            Field::RecordedAt => self.time(field, OF_TASK, scanner, known, inner, depth)?,
+            Field::Timestamp => self.time(field, OF_BATCH, scanner, known, inner, depth)?,
             Field::CustomMetrics if scanner.peek() == b'{' => {
                 self.maps[OF_TASK].read(scanner, depth, self.values_max)?;
                 self.saw(field);
@@ -254,8 +177,8 @@ impl<'a> Draft<'a> {
                 self.maps[OF_BATCH].read(scanner, depth, self.values_max)?;
                 self.saw(field);
             }
-            Field::ExecutionContext => self.host_object(field, OF_TASK, scanner, depth)?,
-            Field::Metadata => self.host_object(field, OF_BATCH, scanner, depth)?,
+            Field::ExecutionContext => self.host_object(field, OF_TASK, scanner, inner, depth)?,
+            Field::Metadata => self.host_object(field, OF_BATCH, scanner, inner, depth)?,
             Field::Unknown => scanner.skip_value(depth)?,
             _ => self.skip_wrong(field, scanner, depth)?,
         }
@@ -293,11 +216,13 @@ impl<'a> Draft<'a> {
         field: Field,
         of: usize,
         scanner: &mut Scanner<'a>,
+        known: Known<'_>,
+        inner: &mut InnerKeys,
         depth: u32,
     ) -> Result<(), Broken> {
         let (at, text) = match scanner.peek() {
             b'"' => {
-                let text = scanner.string()?;
+                let text = scanner.string_like(known.text_bytes)?;
                 (Timestamp::parse_rfc3339(&text), text)
             }
             b'-' | b'0'..=b'9' => {
@@ -308,7 +233,7 @@ impl<'a> Draft<'a> {
             }
             b'{' => {
                 let start = scanner.offset();
-                let at = system_time(scanner, depth, &mut self.time_keys)?;
+                let at = system_time(scanner, depth, &mut inner.time)?;
                 (at, Cow::Borrowed(scanner.since(start)))
             }
             _ => return self.skip_wrong(field, scanner, depth),
@@ -330,6 +255,7 @@ impl<'a> Draft<'a> {
         field: Field,
         of: usize,
         scanner: &mut Scanner<'a>,
+        inner: &mut InnerKeys,
         depth: u32,
     ) -> Result<(), Broken> {
         let host = [Field::ContextHost, Field::MetadataHost][of];
@@ -339,25 +265,23 @@ impl<'a> Draft<'a> {
             return self.skip_wrong(field, scanner, depth);
         }
         self.saw(field);
-        let depth = deeper(scanner, depth)?;
-        let mut keys = std::mem::take(&mut self.host_keys[of]);
-        let result = keys.each_member(
+        let depth = scanner.deeper(depth)?;
+        inner.hosts[of].each_member(
             scanner,
             |key| key == "hostname",
-            |is_host, scanner, _| {
+            |is_host, scanner, known| {
                 if !is_host {
                     return scanner.skip_value(depth);
                 }
                 if scanner.peek() != b'"' {
                     return self.skip_wrong(host, scanner, depth);
                 }
-                self.hosts[of] = scanner.string()?;
+                self.hosts[of] = scanner.string_like(known.text_bytes)?;
                 self.saw(host);
                 Ok(())
             },
-        );
-        self.host_keys[of] = keys;
-        result.map(|_| ())
+        )?;
+        Ok(())
     }
 
     fn has(&self, field: Field) -> bool {
@@ -397,7 +321,7 @@ impl<'a> Draft<'a> {
             }
         }
         if self.has(Field::CustomMetrics) {
-            let custom = &mut self.maps[OF_TASK];
+            let custom = &mut self.maps[OF_TASK].entries;
             custom.check("custom_metrics", self.values_max)?;
             if custom.catalogued {
                 let seen = self.seen;
@@ -442,7 +366,7 @@ impl<'a> Draft<'a> {
         self.right(Field::Timestamp, "timestamp", "a time")?;
         self.report.recorded_at = self.moment(Field::Timestamp, OF_BATCH)?;
         self.right(Field::Metrics, "metrics", "an object")?;
-        let metrics = &mut self.maps[OF_BATCH];
+        let metrics = &mut self.maps[OF_BATCH].entries;
         metrics.check("metrics", self.values_max)?;
         std::mem::swap(&mut self.report.values, &mut metrics.values);
         self.right_or_absent(Field::Metadata, "metadata", "an object")?;
@@ -474,222 +398,9 @@ impl<'a> Draft<'a> {
     }
 
     fn take_host(&mut self, field: Field, of: usize) -> Option<Cow<'a, str>> {
-        self.has(field).then(|| std::mem::take(&mut self.hosts[of]))
-    }
-}
-
-impl<'a> Metrics<'a> {
-    /// Reads the map, its opening bracket being next.
-    fn read(
-        &mut self,
-        scanner: &mut Scanner<'a>,
-        depth: u32,
-        values_max: usize,
-    ) -> Result<(), Broken> {
-        self.values.clear();
-        self.wrong.clear();
-        self.index.clear();
-        (self.too_many, self.suspect, self.catalogued) = (false, false, false);
-        let depth = deeper(scanner, depth)?;
-        let mut keys = std::mem::take(&mut self.keys);
-        let result = keys.each_member(scanner, MetricName::from, |metric, scanner, distinct| {
-            self.catalogued |= matches!(metric, MetricName::Known(_));
-            let (mut value, mut wrong) = (f64::NAN, None);
-            if matches!(scanner.peek(), b'-' | b'0'..=b'9') {
-                value = scanner.number()?;
-            } else {
-                wrong = Some(scanner.kind()?);
-                scanner.skip_value(depth)?;
-            }
-            self.suspect |= !value.is_finite();
-            if distinct && !self.suspect && self.values.len() < values_max {
-                self.values.push(Value { metric, value });
-            } else {
-                self.put(metric, value, wrong, values_max);
-            }
-            Ok(())
-        });
-        if result == Ok(self.values.len()) {
-            keys.are_distinct(self.values.len());
-        }
-        self.keys = keys;
-        result.map(|_| ())
-    }
-
-    /// Notes what an entry holds, in the place of the one with the same name if there is one.
-    fn put(&mut self, metric: MetricName<'a>, value: f64, wrong: Option<Kind>, values_max: usize) {
-        let Some(i) = self.slot(metric, values_max) else {
-            self.too_many = true;
-            return;
-        };
-        self.values[i].value = value;
-        if self.suspect {
-            self.wrong.retain(|&(j, _)| j != i);
-            self.wrong.extend(wrong.map(|kind| (i, kind)));
-        }
-    }
-
-    /// The place of a metric in `values`: where it was before, or a new one at the end.
-    fn slot(&mut self, metric: MetricName<'a>, values_max: usize) -> Option<usize> {
-        let values = &mut self.values;
-        let found = if values.len() <= LINEAR_MAX {
-            values.iter().position(|value| value.metric == metric)
-        } else {
-            let hash = |metric: &MetricName<'_>| FixedState::default().hash_one(metric.as_str());
-            for i in self.index.len()..values.len() {
-                let key = hash(&values[i].metric);
-                self.index
-                    .insert_unique(key, i, |&j| hash(&values[j].metric));
-            }
-            let same = |&i: &usize| values[i].metric == metric;
-            self.index.find(hash(&metric), same).copied()
-        };
-        if found.is_some() {
-            return found;
-        }
-        if values.len() >= values_max {
-            return None;
-        }
-        values.push(Value {
-            metric,
-            value: f64::NAN,
-        });
-        Some(values.len() - 1)
-    }
-
-    fn check(&self, field: &str, values_max: usize) -> Result<(), Rejection> {
-        if self.too_many {
-            let detail = format!("more than {values_max} metrics");
-            return Err(Rejection::new(Reason::TooLarge, field, detail));
-        }
-        if !self.suspect {
-            return Ok(());
-        }
-        if let Some(&(i, found)) = self.wrong.iter().min_by_key(|(i, _)| *i) {
-            let name = entry_name(field, &self.values[i].metric);
-            return Err(wrong_type(&name, "a number", found));
-        }
-        self.values
-            .iter()
-            .try_for_each(|value| finite(&entry_name(field, &value.metric), value.value))
-    }
-}
-
-/// The depth left inside the bracket that is next.
-fn deeper(scanner: &mut Scanner<'_>, depth: u32) -> Result<u32, Broken> {
-    depth.checked_sub(1).ok_or_else(|| scanner.too_deep())
-}
-
-/// Whole seconds are exact; a fraction is as exact as its double, as everywhere a time is read from JSON.
-fn seconds_to_time(text: &str, seconds: f64) -> Option<Timestamp> {
-    if let Ok(whole) = text.parse::<u64>() {
-        return Timestamp::from_parts(whole, 0);
-    }
-    if let Ok(whole) = text.parse::<i64>() {
-        return whole
-            .checked_mul(layer5_core::time::NANOS_PER_SECOND)
-            .map(Timestamp::from_nanos);
-    }
-    Timestamp::from_seconds(seconds)
-}
-
-/// The members of a time in the form of a serde `SystemTime`.
-#[derive(Clone, Copy, Debug)]
-enum TimePart {
-    Seconds,
-    Nanos,
-    Unknown,
-}
-
-/// Reads `{"secs_since_epoch": u64, "nanos_since_epoch": u32}`; without nanoseconds they are 0.
-fn system_time(
-    scanner: &mut Scanner<'_>,
-    depth: u32,
-    keys: &mut Keys<TimePart>,
-) -> Result<Option<Timestamp>, Broken> {
-    let depth = deeper(scanner, depth)?;
-    let (mut secs, mut nanos, mut sound) = (None, Some(0), true);
-    let meaning = |key: Cow<'_, str>| match &*key {
-        "secs_since_epoch" => TimePart::Seconds,
-        "nanos_since_epoch" => TimePart::Nanos,
-        _ => TimePart::Unknown,
-    };
-    keys.each_member(scanner, meaning, |part, scanner, _| {
-        match part {
-            TimePart::Seconds => {
-                secs = integer(scanner, depth)?;
-                sound &= secs.is_some();
-            }
-            TimePart::Nanos => {
-                nanos = integer(scanner, depth)?.and_then(|n| u32::try_from(n).ok());
-                sound &= nanos.is_some();
-            }
-            TimePart::Unknown => scanner.skip_value(depth)?,
-        }
-        Ok(())
-    })?;
-    let parts = secs.zip(nanos).filter(|_| sound);
-    Ok(parts.and_then(|(secs, nanos)| Timestamp::from_parts(secs, nanos)))
-}
-
-/// Reads a `u64` written without fraction and exponent; `None` for any other value.
-fn integer(scanner: &mut Scanner<'_>, depth: u32) -> Result<Option<u64>, Broken> {
-    let start = scanner.offset();
-    scanner.skip_value(depth)?;
-    Ok(scanner.since(start).parse().ok())
-}
-
-#[cold]
-fn invalid_time(name: &str, text: &str) -> Rejection {
-    let detail = format!(
-        "{} is neither RFC 3339, seconds since 1970, nor {{secs_since_epoch, nanos_since_epoch}} of the years 1677 \
-         to 2262",
-        clipped(text)
-    );
-    Rejection::new(Reason::InvalidTime, name, detail)
-}
-
-fn finite(name: &str, value: f64) -> Result<(), Rejection> {
-    if value.is_finite() {
-        return Ok(());
-    }
-    let detail = "the number is too large for a double";
-    Err(Rejection::new(Reason::NotFinite, name, detail))
-}
-
-#[cold]
-fn missing(name: &str) -> Rejection {
-    Rejection::new(Reason::MissingField, name, "is required")
-}
-
-#[cold]
-fn wrong_type(name: &str, expected: &str, found: Kind) -> Rejection {
-    let detail = format!("expected {expected}, found {}", found.with_article());
-    Rejection::new(Reason::WrongType, name, detail)
-}
-
-fn entry_name(field: &str, metric: &MetricName<'_>) -> String {
-    format!("{field}.{}", clipped(metric.as_str()))
-}
-
-fn clipped(text: &str) -> String {
-    text.chars().take(ECHO_CHARS_MAX).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_have_the_numbers_of_their_keys_and_of_the_catalogue() {
-        for (i, (field, key)) in FIELDS.into_iter().zip(KEYS).enumerate() {
-            assert_eq!(field as usize, i);
-            assert_eq!(Field::of_key(key), field);
-        }
-        for kpi in Kpi::ALL {
-            assert_eq!(KEYS[kpi as usize], kpi.name());
-        }
-        assert_eq!(Field::of_key("latency"), Field::Unknown);
-        assert!((Field::MetadataHost as usize) < N_FIELDS);
+        self.has(field).then(|| match &mut self.hosts[of] {
+            Cow::Borrowed(host) => Cow::Borrowed(*host),
+            owned => std::mem::take(owned),
+        })
     }
 }

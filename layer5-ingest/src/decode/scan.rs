@@ -109,6 +109,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline(never)]
     fn skip_space_run(&mut self) {
         while matches!(self.peek(), b' ' | b'\t' | b'\r') || self.peek() == self.line_feed {
             self.pos += 1;
@@ -154,6 +155,15 @@ impl<'a> Scanner<'a> {
             offset: self.pos,
         };
         Broken
+    }
+
+    /// The depth left inside the bracket that is next.
+    #[inline]
+    pub(super) fn deeper(&mut self, depth: u32) -> Result<u32, Broken> {
+        match depth.checked_sub(1) {
+            Some(left) => Ok(left),
+            None => Err(self.too_deep()),
+        }
     }
 
     /// The kind of the value that starts here.
@@ -281,6 +291,29 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// As [`Self::string`]; `len` says how long the string in this place was in the report before, bytes.
+    ///
+    /// Where the string ends is then compared, not found, so that the processor goes on behind it before it has been
+    /// read; otherwise each token waits for the one before.
+    #[inline(always)]
+    pub(super) fn string_like(&mut self, len: &mut usize) -> Result<Cow<'a, str>, Broken> {
+        let bytes = self.text.as_bytes();
+        let start = self.pos + 1;
+        let end = start + *len;
+        if self.peek() == b'"' && bytes.get(end) == Some(&b'"') && is_plain(&bytes[start..end]) {
+            self.pos = end + 1;
+            return Ok(Cow::Borrowed(&self.text[start..end]));
+        }
+        self.string_unlike(len)
+    }
+
+    #[inline(never)]
+    fn string_unlike(&mut self, len: &mut usize) -> Result<Cow<'a, str>, Broken> {
+        let text = self.string()?;
+        *len = text.len();
+        Ok(text)
+    }
+
     /// Steps over a string, the opening quote being next; escapes are checked for their form.
     #[inline]
     fn skip_string(&mut self) -> Result<(), Broken> {
@@ -311,7 +344,9 @@ impl<'a> Scanner<'a> {
     /// Reads a number; infinite when it is too large for a double.
     #[inline(always)]
     pub(super) fn number(&mut self) -> Result<f64, Broken> {
-        match number::decimal(self.text, &mut self.pos) {
+        let (value, end) = number::decimal(self.text, self.pos);
+        self.pos = end;
+        match value {
             Some(value) => Ok(value),
             None => Err(self.broken("a digit")),
         }
@@ -404,34 +439,32 @@ impl<'a> Scanner<'a> {
 }
 
 /// The longest [`Literal`].
-const LITERAL_BYTES_MAX: usize = 24;
+const LITERAL_BYTES_MAX: usize = 32;
 
-/// A short piece of text that is compared as three words at once, without a branch on its length.
-#[derive(Clone, Copy, Debug)]
+/// A short piece of text that is compared as two or four words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Literal {
-    words: [u64; 3],
-    masks: [u64; 3],
+    words: [u64; 4],
+    masks: [u64; 4],
     len: usize,
 }
 
 impl Literal {
     /// Begins no text.
     pub(super) const NEVER: Self = Self {
-        words: [u64::MAX; 3],
-        masks: [u64::MAX; 3],
+        words: [u64::MAX; 4],
+        masks: [u64::MAX; 4],
         len: 0,
     };
 
-    /// `"key":` as a sender without spaces writes it; [`Self::NEVER`] when that is too long.
-    pub(super) fn key(key: &str) -> Self {
-        let len = key.len() + 3;
+    /// [`Self::NEVER`] when `text` is too long.
+    pub(super) fn new(text: &str) -> Self {
+        let len = text.len();
         if len > LITERAL_BYTES_MAX {
             return Self::NEVER;
         }
         let (mut bytes, mut mask) = ([0; LITERAL_BYTES_MAX], [0; LITERAL_BYTES_MAX]);
-        bytes[0] = b'"';
-        bytes[1..=key.len()].copy_from_slice(key.as_bytes());
-        bytes[len - 2..len].copy_from_slice(b"\":");
+        bytes[..len].copy_from_slice(text.as_bytes());
         mask[..len].fill(0xff);
         Self {
             words: words(&bytes),
@@ -444,44 +477,91 @@ impl Literal {
     fn begins(&self, text: &[u8; LITERAL_BYTES_MAX]) -> bool {
         let text = words(text);
         let differs = |i: usize| (text[i] ^ self.words[i]) & self.masks[i];
-        differs(0) | differs(1) | differs(2) == 0
+        // The same for each place in an object, hence foreseen.
+        differs(0) | differs(1) == 0 && (self.len <= 16 || differs(2) | differs(3) == 0)
     }
 }
 
 #[inline(always)]
-fn words(bytes: &[u8; LITERAL_BYTES_MAX]) -> [u64; 3] {
+fn words(bytes: &[u8; LITERAL_BYTES_MAX]) -> [u64; 4] {
     let (words, _) = bytes.as_chunks::<8>();
-    [
-        u64::from_le_bytes(words[0]),
-        u64::from_le_bytes(words[1]),
-        u64::from_le_bytes(words[2]),
-    ]
+    [0, 1, 2, 3].map(|i| u64::from_le_bytes(words[i]))
 }
 
 /// The index of the first quote, backslash or control character from `i` on, or the length.
 ///
-/// Eight bytes at a time: `(x - 0x01..) & !x & 0x80..` marks the zero bytes of `x`, exactly up to and including the
-/// first one; a borrow only spoils bytes behind it. `x` is the text with one of the characters taken out by `^`, which
-/// leaves the high bits alone, so all three tests share `!text`. Vectors of 16 would be wider, but getting from a
-/// vector to an index takes an instruction that safe code can't name.
-/// Reference: Warren, "Hacker's Delight", 6-1.
+/// Blocks of 16 bytes are asked whether they hold any, which compilers make a few vector instructions of; where in a
+/// block is then looked for in words. (From a vector to an index takes an instruction that safe code can't name.)
 #[inline(always)]
 fn special_from(bytes: &[u8], mut i: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
+    for block in bytes[i..].as_chunks::<16>().0 {
+        if has_special(block) {
+            let (words, _) = block.as_chunks();
+            let before = special_in(words[0]);
+            return i + if before < 8 {
+                before
+            } else {
+                8 + special_in(words[1])
+            };
+        }
+        i += 16;
+    }
     for eight in bytes[i..].as_chunks().0 {
-        let text = u64::from_le_bytes(*eight);
-        let quote = (text ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
-        let backslash = (text ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-        let control = text.wrapping_sub(ONES * b' ' as u64);
-        let hits = (quote | backslash | control) & !text & HIGHS;
-        if hits != 0 {
-            return i + (hits.trailing_zeros() / 8) as usize;
+        let at = special_in(*eight);
+        if at < 8 {
+            return i + at;
         }
         i += 8;
     }
-    while i < bytes.len() && !matches!(bytes[i], b'"' | b'\\' | 0..b' ') {
+    while i < bytes.len() && !is_special(bytes[i]) {
         i += 1;
     }
     i
+}
+
+/// Whether there is no quote, backslash or control character.
+#[inline(always)]
+fn is_plain(bytes: &[u8]) -> bool {
+    // The last block overlaps the one before it.
+    if let Some(last) = bytes.last_chunk::<16>() {
+        for block in bytes.as_chunks::<16>().0 {
+            if has_special(block) {
+                return false;
+            }
+        }
+        !has_special(last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        special_in(*first) == 8 && special_in(*last) == 8
+    } else {
+        bytes.iter().fold(true, |plain, &b| plain & !is_special(b))
+    }
+}
+
+#[inline(always)]
+fn is_special(b: u8) -> bool {
+    (b == b'"') | (b == b'\\') | (b < b' ')
+}
+
+/// A few vector instructions.
+#[inline(always)]
+fn has_special(block: &[u8; 16]) -> bool {
+    block.iter().fold(false, |any, &b| any | is_special(b))
+}
+
+/// The index of the first quote, backslash or control character, or 8.
+///
+/// `(x - 0x01..) & !x & 0x80..` marks the zero bytes of `x`, exactly up to and including the first one; a borrow only
+/// spoils bytes behind it. `x` is the text with one of the characters taken out by `^`, which leaves the high bits
+/// alone, so all three tests share `!text`.
+/// Reference: Warren, "Hacker's Delight", 6-1.
+#[inline(always)]
+fn special_in(eight: [u8; 8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = ONES << 7;
+    let text = u64::from_le_bytes(eight);
+    let quote = (text ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (text ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    let control = text.wrapping_sub(ONES * b' ' as u64);
+    let hits = (quote | backslash | control) & !text & HIGHS;
+    (hits.trailing_zeros() / 8) as usize
 }

@@ -6,9 +6,11 @@
 //! dead-letter log as it came, and a body never needs more memory than its largest report.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use layer5_core::{MetricName, Report, Shape, Timestamp, Value, codec};
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::BodyError;
 
@@ -51,25 +53,66 @@ impl WireReport {
     }
 }
 
-impl From<WireReport> for Report<'_> {
-    fn from(wire: WireReport) -> Self {
-        let values = wire.values.into_iter().map(|(name, value)| Value {
-            metric: MetricName::from(Cow::Owned(name)),
-            value,
-        });
-        Self {
-            agent_id: wire.agent_id.into(),
-            task_id: wire.task_id.into(),
-            recorded_at: wire.recorded_at,
-            shape: if wire.batch {
-                Shape::Batch
-            } else {
-                Shape::Task
-            },
-            hostname: wire.hostname.map(Cow::Owned),
-            values: values.collect(),
+/// What the envelope of a [`WireReport`] holds, left where it lies; the fields are those of it, in its order.
+#[derive(Deserialize)]
+struct Borrowed<'a> {
+    agent_id: &'a str,
+    task_id: &'a str,
+    recorded_at: Timestamp,
+    batch: bool,
+    hostname: Option<&'a str>,
+    #[serde(borrow)]
+    values: Values<'a>,
+}
+
+/// The values of a report, made in place of their pairs.
+struct Values<'a>(Vec<Value<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Values<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Vec<Value<'de>>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("pairs of a name and a value")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+                // What the length claims is not yet there.
+                let n = pairs.size_hint().unwrap_or(0).min(VALUES_EXPECTED_MAX);
+                let mut values = Vec::with_capacity(n);
+                while let Some((name, value)) = pairs.next_element::<(&'de str, f64)>()? {
+                    values.push(Value {
+                        metric: MetricName::from(name),
+                        value,
+                    });
+                }
+                Ok(values)
+            }
         }
+        deserializer.deserialize_seq(Pairs).map(Self)
     }
+}
+
+/// Room made for values before the first is read.
+const VALUES_EXPECTED_MAX: usize = 64;
+
+/// Reads the envelope of one frame.
+pub(super) fn report(envelope: &[u8]) -> Result<Report<'_>, codec::DecodeError> {
+    let wire: Borrowed<'_> = codec::decode_borrowed(FORMAT, envelope)?;
+    Ok(Report {
+        agent_id: wire.agent_id.into(),
+        task_id: wire.task_id.into(),
+        recorded_at: wire.recorded_at,
+        shape: if wire.batch {
+            Shape::Batch
+        } else {
+            Shape::Task
+        },
+        hostname: wire.hostname.map(Cow::Borrowed),
+        values: wire.values.0,
+    })
 }
 
 /// The envelope of the frame that starts at `offset`.
