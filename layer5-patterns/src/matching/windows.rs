@@ -63,26 +63,29 @@ impl Windows {
         }
         // Deviations by a running update of the centred squares (Welford's, for a sliding window).
         let squares_min = CONSTANT_SIGMA * CONSTANT_SIGMA * m as f64;
+        let (mut first_constant, mut last_constant) = (None, None);
         let mut squares = 0.0;
-        for start in 0..count {
+        let pairs = values
+            .iter()
+            .zip(&values[m..])
+            .zip(mean.iter().zip(&mean[1..]));
+        let steps = pairs.map(|((old, new), (before, mu))| (new - old) * (new - mu + old - before));
+        for (start, step) in std::iter::once(0.0).chain(steps).enumerate() {
+            squares += step;
             if start.is_multiple_of(256) {
-                squares = values[start..start + m]
-                    .iter()
-                    .map(|v| (v - mean[start]).powi(2))
-                    .sum();
-            } else {
-                let (old, new) = (values[start - 1], values[start + m - 1]);
-                squares += (new - old) * (new - mean[start] + old - mean[start - 1]);
+                let own = &values[start..start + m];
+                squares = own.iter().map(|v| (v - mean[start]).powi(2)).sum();
             }
-            inverse_norm.push(if squares > squares_min {
-                1.0 / squares.sqrt()
+            if squares > squares_min {
+                inverse_norm.push(1.0 / squares.sqrt());
             } else {
-                0.0
-            });
+                inverse_norm.push(0.0);
+                if !gap[start] {
+                    first_constant = first_constant.or(Some(start));
+                    last_constant = Some(start);
+                }
+            }
         }
-        let constant = |i: &usize| !gap[*i] && inverse_norm[*i] == 0.0;
-        let first_constant = (0..count).find(constant);
-        let last_constant = (0..count).rev().find(constant);
         Some(Self {
             values,
             mean,
