@@ -39,18 +39,18 @@ pub fn mass(query: &[f64], series: &[f64]) -> Vec<f64> {
         .iter()
         .map(|v| (v - own.mean[0]) * scale)
         .collect();
-    let products = sliding_products(&shape, &windows.values);
-    (0..windows.count())
-        .map(|i| {
-            if windows.gap[i] {
-                return f64::INFINITY;
-            }
-            let inverse = windows.inverse_norm[i];
-            let constants = u8::from(inverse == 0.0) + u8::from(scale == 0.0);
-            // The query's shape sums to zero, so the window's mean drops out of the product.
-            distance(products[i] * inverse, m, constants)
-        })
-        .collect()
+    let mut distances = sliding_products(&shape, &windows.values);
+    for (i, slot) in distances.iter_mut().enumerate() {
+        let inverse = windows.inverse_norm[i];
+        let constants = u8::from(inverse == 0.0) + u8::from(scale == 0.0);
+        // The query's shape sums to zero, so the window's mean drops out of the product.
+        *slot = if windows.gap[i] {
+            f64::INFINITY
+        } else {
+            distance(*slot * inverse, m, constants)
+        };
+    }
+    distances
 }
 
 /// `sum_j query[j] series[i + j]` for every i; shape `[n - m + 1]`.

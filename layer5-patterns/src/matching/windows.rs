@@ -32,60 +32,28 @@ impl Windows {
         if m < 2 || m > n {
             return None;
         }
+        let count = n - m + 1;
         let unit = unit_range(series);
+        let gap = gaps(&unit.values, m, n - unit.n_present);
         let present = unit.n_present.max(1) as f64;
         let centre = unit.values.iter().filter(|v| v.is_finite()).sum::<f64>() / present;
-        let values: Vec<f64> = unit
-            .values
-            .iter()
-            .map(|v| if v.is_finite() { v - centre } else { 0.0 })
-            .collect();
-        let count = n - m + 1;
-        let (mut mean, mut inverse_norm) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut gap = Vec::with_capacity(count);
-        let (mut sum, mut gaps) = (0.0, 0_usize);
-        for i in 0..n {
-            sum += values[i];
-            gaps += usize::from(!unit.values[i].is_finite());
-            if i + 1 < m {
-                continue;
-            }
-            let start = i + 1 - m;
-            // Sums start afresh now and then, so that rounding does not pile up.
-            if start.is_multiple_of(4096) {
-                sum = values[start..=i].iter().sum();
-            }
-            let mu = sum / m as f64;
-            mean.push(mu);
-            gap.push(gaps > 0);
-            sum -= values[start];
-            gaps -= usize::from(!unit.values[start].is_finite());
+        let mut values = unit.values;
+        for v in &mut values {
+            *v = if v.is_finite() { *v - centre } else { 0.0 };
         }
-        // Deviations by a running update of the centred squares (Welford's, for a sliding window).
+        let mean = means(&values, m);
+        let mut inverse_norm = squares(&values, &mean, m);
         let squares_min = CONSTANT_SIGMA * CONSTANT_SIGMA * m as f64;
-        let (mut first_constant, mut last_constant) = (None, None);
-        let mut squares = 0.0;
-        let pairs = values
-            .iter()
-            .zip(&values[m..])
-            .zip(mean.iter().zip(&mean[1..]));
-        let steps = pairs.map(|((old, new), (before, mu))| (new - old) * (new - mu + old - before));
-        for (start, step) in std::iter::once(0.0).chain(steps).enumerate() {
-            squares += step;
-            if start.is_multiple_of(256) {
-                let own = &values[start..start + m];
-                squares = own.iter().map(|v| (v - mean[start]).powi(2)).sum();
-            }
-            if squares > squares_min {
-                inverse_norm.push(1.0 / squares.sqrt());
+        for norm in &mut inverse_norm {
+            *norm = if *norm > squares_min {
+                1.0 / norm.sqrt()
             } else {
-                inverse_norm.push(0.0);
-                if !gap[start] {
-                    first_constant = first_constant.or(Some(start));
-                    last_constant = Some(start);
-                }
-            }
+                0.0
+            };
         }
+        let constant = |i: &usize| !gap[*i] && inverse_norm[*i] == 0.0;
+        let first_constant = (0..count).find(constant);
+        let last_constant = first_constant.and_then(|_| (0..count).rev().find(constant));
         Some(Self {
             values,
             mean,
@@ -112,4 +80,58 @@ pub(super) fn distance(correlation: f64, m: usize, constants: u8) -> f64 {
         1 => (m as f64).sqrt(),
         _ => 0.0,
     }
+}
+
+/// Which windows have one of the `n_gaps` gaps.
+fn gaps(values: &[f64], m: usize, n_gaps: usize) -> Vec<bool> {
+    let mut gap = vec![false; values.len() - m + 1];
+    if n_gaps > 0 {
+        // Windows before this place are decided.
+        let mut decided = 0;
+        for (i, _) in values.iter().enumerate().filter(|(_, v)| !v.is_finite()) {
+            let end = (i + 1).min(gap.len());
+            gap[(i + 1).saturating_sub(m).clamp(decided, end)..end].fill(true);
+            decided = end;
+        }
+    }
+    gap
+}
+
+/// Means of all windows, by running sums that start afresh now and then so that rounding does not pile up.
+fn means(values: &[f64], m: usize) -> Vec<f64> {
+    const BLOCK: usize = 4096;
+    let count = values.len() - m + 1;
+    let share = 1.0 / m as f64;
+    let mut mean = Vec::with_capacity(count);
+    for start in (0..count).step_by(BLOCK) {
+        let end = (start + BLOCK).min(count);
+        let mut sum: f64 = values[start..start + m].iter().sum();
+        mean.push(sum * share);
+        let steps = values[start..end - 1].iter().zip(&values[start + m..]);
+        mean.extend(steps.map(|(old, new)| {
+            sum += new - old;
+            sum * share
+        }));
+    }
+    mean
+}
+
+/// Squared deviations of all windows from their means, by the same running update (Welford's, for a sliding window).
+fn squares(values: &[f64], mean: &[f64], m: usize) -> Vec<f64> {
+    const BLOCK: usize = 256;
+    let count = mean.len();
+    let mut squares = Vec::with_capacity(count);
+    for start in (0..count).step_by(BLOCK) {
+        let end = (start + BLOCK).min(count);
+        let own = &values[start..start + m];
+        let mut sum: f64 = own.iter().map(|v| (v - mean[start]).powi(2)).sum();
+        squares.push(sum);
+        let steps = values[start..end - 1].iter().zip(&values[start + m..]);
+        let means = mean[start..end].iter().zip(&mean[start + 1..end]);
+        squares.extend(steps.zip(means).map(|((old, new), (before, mu))| {
+            sum += (new - old) * (new - mu + old - before);
+            sum
+        }));
+    }
+    squares
 }
