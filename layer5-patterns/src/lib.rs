@@ -15,6 +15,7 @@ mod error;
 pub mod forecast;
 mod fourier;
 mod gaps;
+pub mod incident;
 pub mod matching;
 mod normal;
 mod order_statistics;

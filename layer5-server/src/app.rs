@@ -519,16 +519,22 @@ fn tuner_for(
     cohorts: Cohorts,
     names: &SharedNames,
 ) -> Result<Tuner, StartError> {
-    if let Some(tuner) = saved {
+    if let Some(tuner) = &saved {
         if tuner.fits(&cohorts) {
-            return Ok(tuner);
+            return Ok(saved.expect("it was looked at just now"));
         }
         tracing::warn!("the cohorts were configured anew: their studies start afresh");
     }
     let mut tuner = Tuner::new(cohorts)?;
+    if let Some(old) = saved {
+        tuner.knows_incidents_of(old);
+    }
     let names = names.read().expect("no writer panics with the lock");
     for (agent, name) in names.agents_from(0) {
         tuner.join(agent, name);
+        if let Some(host) = names.host(agent) {
+            tuner.moved_to(agent, host);
+        }
     }
     Ok(tuner)
 }

@@ -22,6 +22,8 @@ pub mod outbox;
 pub mod pipeline;
 pub mod process;
 pub mod refinery;
+mod report_page;
+mod series_report;
 pub mod sources;
 pub mod standin;
 pub mod store;

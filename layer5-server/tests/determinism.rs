@@ -12,7 +12,7 @@ use layer5_ingest::{Arrival, ReportKey, shard_of};
 use layer5_patterns::WatchConfig;
 use layer5_server::{
     config::{CohortConfig, parse},
-    refinery::{Decision, Found, Roles, Shard, Tuner, shard::SavedAgent},
+    refinery::{Decision, Found, Roles, Shard, Tuner, incidents::IncidentView, shard::SavedAgent},
     store::{Ask, Control, EvolutionFeedback},
 };
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
@@ -131,6 +131,8 @@ impl Refinery {
         let mut decisions = Vec::new();
         for (agent, name) in &entry.joined {
             self.tuner.join(*agent, name);
+            self.tuner
+                .moved_to(*agent, &format!("node-{}", agent.0 / 8));
         }
         for control in &entry.controls {
             self.tuner.control(control, entry.at, &mut decisions);
@@ -143,16 +145,19 @@ impl Refinery {
             self.shards[shard_of(arrival.agent, n_shards)].step(arrival, &mut found);
         }
         if entry.tick {
-            let mut readings = Vec::new();
+            let (mut readings, mut symptoms) = (Vec::new(), Vec::new());
+            let before = decisions.len();
             // The last shard tells first: who is faster must not matter.
             for shard in self.shards.iter_mut().rev() {
                 let mut mine = Vec::new();
-                shard.tick(self.newest, &mut mine, &mut found);
+                shard.tick(self.newest, &mut mine, &mut symptoms, &mut found);
                 readings.extend(mine);
             }
             readings.sort_unstable_by_key(|reading| reading.agent);
             self.tuner
                 .tick(&readings, &roles(), entry.at, &mut decisions);
+            self.tuner
+                .notice(symptoms, &decisions[before..], self.newest);
         }
         let mut found: Vec<String> = found
             .iter()
@@ -337,6 +342,8 @@ fn same(what: &str, expected: &Refinery, got: &Refinery) {
     assert!(a == b, "decisions, {}", first_difference(a, b));
     let (a, b) = (&expected.findings, &got.findings);
     assert!(a == b, "findings, {}", first_difference(a, b));
+    let (a, b) = (expected.tuner.incidents(), got.tuner.incidents());
+    assert_eq!(a, b, "{what}: incidents");
 }
 
 #[test]
@@ -359,6 +366,12 @@ fn any_number_of_shards_decides_and_finds_the_same() {
     assert!(
         count(&live.findings, "Missing") >= 1,
         "the silence of agent_9 is told"
+    );
+    let silent = |view: &IncidentView| view.picture.first.agent == AgentId(9);
+    assert!(
+        live.tuner.incidents().iter().any(silent),
+        "{:?}",
+        live.tuner.incidents()
     );
     for n_shards in [1, 2, 5, AGENTS as usize * 4] {
         let replayed = Refinery::new(n_shards).run(&log);

@@ -12,7 +12,6 @@ mod optimize;
 mod replay;
 mod series_file;
 mod serve;
-mod sparkline;
 mod status;
 
 use std::{io::Write, process::ExitCode};

@@ -27,6 +27,7 @@ use crate::{
     pipeline::{Inbox, ShardQuery, TunerFeed},
     refinery::{
         ask::AskAnswer,
+        incidents::IncidentView,
         shard::SeriesView,
         tuner::{Score, StudyView},
     },
@@ -171,6 +172,12 @@ impl Doors {
         let (answer, studies) = oneshot::channel();
         self.tuner.try_send(TunerFeed::Studies(answer)).ok()?;
         studies.await.ok()
+    }
+
+    pub(super) async fn incidents(&self) -> Option<Vec<IncidentView>> {
+        let (answer, incidents) = oneshot::channel();
+        self.tuner.try_send(TunerFeed::Incidents(answer)).ok()?;
+        incidents.await.ok()
     }
 
     pub(super) async fn series_of(&self, agent: AgentId) -> Option<Vec<SeriesView>> {

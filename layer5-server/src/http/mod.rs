@@ -9,6 +9,7 @@ mod body;
 mod doors;
 mod extract;
 mod health;
+mod incidents;
 mod openapi;
 mod problem;
 mod reports;
@@ -66,6 +67,7 @@ const ROUTES: &[Route] = &[
     Route { method: "post", path: "/api/v1/resources", role: Role::Sender, summary: "Tell what resources there are", request: "ResourcesRequest", answer: "", handler: || post(advice::post_resources) },
     Route { method: "get", path: "/api/v1/status", role: Role::Reader, summary: "Everything in one look", request: "", answer: "", handler: || get(views::status) },
     Route { method: "get", path: "/api/v1/patterns", role: Role::Reader, summary: "Patterns found, oldest first", request: "", answer: "", handler: || get(views::patterns) },
+    Route { method: "get", path: "/api/v1/incidents", role: Role::Reader, summary: "Incidents, oldest first: what began together, who moved first", request: "", answer: "IncidentsAnswer", handler: || get(incidents::incidents) },
     Route { method: "get", path: "/api/v1/recommendations", role: Role::Reader, summary: "Recommendations, oldest first, with their state", request: "", answer: "", handler: || get(views::recommendations) },
     Route { method: "get", path: "/api/v1/agents", role: Role::Reader, summary: "Agents known", request: "", answer: "", handler: || get(views::agents) },
     Route { method: "get", path: "/api/v1/agents/{id}", role: Role::Reader, summary: "One agent and what its series look like now", request: "", answer: "", handler: || get(views::agent) },

@@ -102,6 +102,10 @@ fn schemas() -> Value {
         ("FeedbackRequest", wire::FeedbackRequest::schema()),
         ("EvolutionRequest", wire::EvolutionRequest::schema()),
         ("Genome", wire::Genome::schema()),
+        ("IncidentsAnswer", wire::IncidentsAnswer::schema()),
+        ("IncidentRow", wire::IncidentRow::schema()),
+        ("FirstMoverRow", wire::FirstMoverRow::schema()),
+        ("MoversRow", wire::MoversRow::schema()),
         ("ResourcesRequest", wire::ResourcesRequest::schema()),
     ] {
         all.insert(name.into(), of(schema));

@@ -56,6 +56,7 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
         "agents": gauges.agents,
         "series": gauges.series,
         "patterns": patterns,
+        "incidents": super::incidents::in_short(&doors).await,
         "recommendations": {
             "issued": issued,
             "issued_by": score.issued,
@@ -131,7 +132,7 @@ fn kind_of(name: &str) -> Result<PatternKind, Problem> {
         })
 }
 
-fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let parsed = Timestamp::parse_rfc3339(text)
         .or_else(|| text.parse().ok().and_then(Timestamp::from_seconds));

@@ -237,3 +237,77 @@ impl Paging {
         self.limit.unwrap_or(100).clamp(1, 1000)
     }
 }
+
+/// Incidents, oldest first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct IncidentsAnswer {
+    /// One page of them.
+    pub(crate) incidents: Vec<IncidentRow>,
+    /// Where the next page begins; absent at the end.
+    pub(crate) next_after: Option<u64>,
+}
+
+/// What began together and is one event.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct IncidentRow {
+    /// Its number.
+    pub(crate) id: u64,
+    /// open or closed.
+    pub(crate) state: &'static str,
+    /// notice (one series), warning (several, or an agent that fell silent), critical (five agents and a tenth of all).
+    pub(crate) severity: String,
+    /// What incidents are ranked by: how much of the fleet is how strange.
+    pub(crate) weight: f64,
+    /// When its first symptom began.
+    #[schema(value_type = String)]
+    pub(crate) start: Timestamp,
+    /// When its last symptom was found.
+    #[schema(value_type = String)]
+    pub(crate) end: Timestamp,
+    /// When nothing new had come for so long that it was closed.
+    #[schema(value_type = Option<String>)]
+    pub(crate) closed_at: Option<Timestamp>,
+    /// Findings in it.
+    pub(crate) symptoms: u64,
+    /// Series in it.
+    pub(crate) series: usize,
+    /// Agents in it.
+    pub(crate) agents: usize,
+    /// Hosts in it.
+    pub(crate) hosts: usize,
+    /// Series whose level has come back.
+    pub(crate) recovered: usize,
+    /// Who was hit first.
+    pub(crate) first_mover: FirstMoverRow,
+    /// Its metrics, by the number of agents.
+    pub(crate) metrics: Vec<MoversRow>,
+    /// All of it in one line.
+    pub(crate) explanation: String,
+}
+
+/// Who was hit first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct FirstMoverRow {
+    /// The agent.
+    pub(crate) agent_id: String,
+    /// Where it runs.
+    pub(crate) host: Option<String>,
+    /// Its metric that moved first; absent when it fell silent.
+    pub(crate) metric: Option<String>,
+    /// When.
+    #[schema(value_type = String)]
+    pub(crate) at: Timestamp,
+    /// How long before half of the agents, s.
+    pub(crate) lead_seconds: f64,
+}
+
+/// A metric in an incident.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct MoversRow {
+    /// The metric; absent for agents that fell silent.
+    pub(crate) metric: Option<String>,
+    /// up, down or none.
+    pub(crate) direction: String,
+    /// On how many agents.
+    pub(crate) agents: usize,
+}

@@ -378,6 +378,9 @@ impl Committer {
         if !group.new_agents.is_empty() {
             self.tell_tuner(TunerFeed::Join(group.new_agents.clone()));
         }
+        if !group.new_hosts.is_empty() {
+            self.tell_tuner(TunerFeed::Hosts(group.new_hosts.clone()));
+        }
         if !group.controls.is_empty() {
             let controls = group.controls.clone();
             self.tell_tuner(TunerFeed::Controls {
@@ -409,6 +412,7 @@ impl Committer {
             self.tell_tuner(TunerFeed::Tick {
                 seq: group.seq,
                 log_at: group.at,
+                newest: self.state.newest,
             });
         }
         for (idx, feed) in feeds.iter().enumerate() {

@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use layer5_core::{AgentId, MetricId, Timestamp};
 use layer5_ingest::Arrival;
+use layer5_patterns::incident::Symptom;
 use tokio::sync::oneshot;
 
 use crate::{
     refinery::{
         Decision, Found, Reading,
+        incidents::IncidentView,
         shard::SeriesView,
         tuner::{Score, StudyView},
     },
@@ -53,6 +55,8 @@ pub enum ShardFeed {
 pub enum TunerFeed {
     /// Agents that were seen for the first time.
     Join(Vec<(AgentId, String)>),
+    /// Agents that were first seen on a host, or moved to it.
+    Hosts(Vec<(AgentId, String)>),
     /// Happenings other than reports, in log order.
     Controls {
         /// The time of their group.
@@ -66,6 +70,8 @@ pub enum TunerFeed {
         seq: u64,
         /// The time of the group.
         log_at: Timestamp,
+        /// The newest `recorded_at` of all samples so far.
+        newest: Timestamp,
     },
     /// One shard's readings, sorted by agent.
     Readings {
@@ -73,6 +79,8 @@ pub enum TunerFeed {
         seq: u64,
         /// What was read.
         readings: Vec<Reading>,
+        /// What was found since the tick before.
+        symptoms: Vec<Symptom>,
     },
     /// Hand out a snapshot as of this position.
     Snapshot {
@@ -83,6 +91,8 @@ pub enum TunerFeed {
     Score(oneshot::Sender<Score>),
     /// Which studies are there?
     Studies(oneshot::Sender<Vec<StudyView>>),
+    /// Which incidents are there?
+    Incidents(oneshot::Sender<Vec<IncidentView>>),
     /// No more will come.
     Stop,
 }

@@ -22,7 +22,7 @@ use crate::{
 /// How shards are written into a snapshot.
 pub(crate) const SHARD_FORMAT: Format = Format {
     kind: 20,
-    version: 1,
+    version: 2,
 };
 
 /// The longest time in which a shard looks at its questions.
@@ -160,9 +160,13 @@ impl ShardThread {
     }
 
     fn tick(&mut self, seq: u64, newest: Timestamp, found: &mut Vec<crate::refinery::Found>) {
-        let mut readings = Vec::new();
-        self.shard.tick(newest, &mut readings, found);
-        let _gone = self.setup.tuner.send(TunerFeed::Readings { seq, readings });
+        let (mut readings, mut symptoms) = (Vec::new(), Vec::new());
+        self.shard.tick(newest, &mut readings, &mut symptoms, found);
+        let _gone = self.setup.tuner.send(TunerFeed::Readings {
+            seq,
+            readings,
+            symptoms,
+        });
     }
 
     fn snapshot(&self, seq: u64) {

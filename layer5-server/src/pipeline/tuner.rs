@@ -10,6 +10,7 @@ use std::{
 
 use crossbeam::channel::{Receiver, Sender};
 use layer5_core::codec::{self, Format};
+use layer5_patterns::incident::Symptom;
 
 use super::{Inbox, Part, TunerFeed};
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 /// How the tuner is written into a snapshot.
 pub(crate) const TUNER_FORMAT: Format = Format {
     kind: 21,
-    version: 1,
+    version: 2,
 };
 
 /// Starts the tuner's thread.
@@ -55,7 +56,15 @@ struct TunerThread {
     /// What came from the committer and waits for its turn.
     waiting: VecDeque<TunerFeed>,
     /// Per tick: how many shards have told, and what.
-    told: BTreeMap<u64, (usize, Vec<Reading>)>,
+    told: BTreeMap<u64, Told>,
+}
+
+/// What the shards have told of one tick.
+#[derive(Default)]
+struct Told {
+    n_shards: usize,
+    readings: Vec<Reading>,
+    symptoms: Vec<Symptom>,
 }
 
 impl TunerThread {
@@ -70,10 +79,18 @@ impl TunerThread {
                 TunerFeed::Studies(answer) => {
                     let _gone = answer.send(self.tuner.studies());
                 }
-                TunerFeed::Readings { seq, readings } => {
-                    let (n_told, all) = self.told.entry(seq).or_default();
-                    *n_told += 1;
-                    all.extend(readings);
+                TunerFeed::Incidents(answer) => {
+                    let _gone = answer.send(self.tuner.incidents());
+                }
+                TunerFeed::Readings {
+                    seq,
+                    readings,
+                    symptoms,
+                } => {
+                    let told = self.told.entry(seq).or_default();
+                    told.n_shards += 1;
+                    told.readings.extend(readings);
+                    told.symptoms.extend(symptoms);
                 }
                 in_order => self.waiting.push_back(in_order),
             }
@@ -87,7 +104,7 @@ impl TunerThread {
             && self
                 .told
                 .get(seq)
-                .is_none_or(|(n_told, _)| *n_told < self.n_shards)
+                .is_none_or(|told| told.n_shards < self.n_shards)
         {
             return false;
         }
@@ -106,11 +123,22 @@ impl TunerThread {
                     self.tuner.control(control, log_at, &mut decisions);
                 }
             }
-            TunerFeed::Tick { seq, log_at } => {
-                let (_, mut readings) = self.told.remove(&seq).unwrap_or_default();
-                readings.sort_unstable_by_key(|reading| reading.agent);
+            TunerFeed::Hosts(hosts) => {
+                for (agent, host) in hosts {
+                    self.tuner.moved_to(agent, &host);
+                }
+            }
+            TunerFeed::Tick {
+                seq,
+                log_at,
+                newest,
+            } => {
+                let mut told = self.told.remove(&seq).unwrap_or_default();
+                told.readings.sort_unstable_by_key(|reading| reading.agent);
+                let from = decisions.len();
                 self.tuner
-                    .tick(&readings, &self.roles, log_at, &mut decisions);
+                    .tick(&told.readings, &self.roles, log_at, &mut decisions);
+                self.tuner.notice(told.symptoms, &decisions[from..], newest);
             }
             TunerFeed::Snapshot { seq } => {
                 let bytes = codec::encode(TUNER_FORMAT, &self.tuner);

@@ -10,6 +10,7 @@
 pub mod ask;
 pub mod cohort;
 pub mod control_level;
+pub mod incidents;
 pub mod member;
 pub mod peers;
 pub mod reading;

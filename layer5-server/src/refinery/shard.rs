@@ -11,7 +11,7 @@ use layer5_core::{
     event::{Detail, Direction},
 };
 use layer5_ingest::Arrival;
-use layer5_patterns::{Watch, WatchConfig, watch::WatchState};
+use layer5_patterns::{Watch, WatchConfig, incident::Symptom, watch::WatchState};
 use serde::{Deserialize, Serialize};
 
 use super::{Reading, Roles, scale::Scale};
@@ -33,8 +33,19 @@ pub struct SavedAgent {
     agent: AgentId,
     rhythm: Rhythm,
     reading: Option<Reading>,
+    symptoms: Vec<Noticed>,
     series: Vec<SavedSeries>,
 }
+
+/// A finding that the next tick tells the tuner.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Noticed {
+    metric: Option<MetricId>,
+    finding: Finding,
+}
+
+/// Findings of one agent kept for the next tick, at most: an agent has not many more series.
+const NOTICED_MAX: usize = 256;
 
 /// One series in a snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -171,7 +182,16 @@ struct AgentState {
     agent: AgentId,
     rhythm: Rhythm,
     reading: Option<Reading>,
+    symptoms: Vec<Noticed>,
     series: Vec<u32>,
+}
+
+impl AgentState {
+    fn notice(&mut self, metric: Option<MetricId>, finding: Finding) {
+        if Symptom::counts(&finding) && self.symptoms.len() < NOTICED_MAX {
+            self.symptoms.push(Noticed { metric, finding });
+        }
+    }
 }
 
 /// What one series looks like now, for people.
@@ -246,10 +266,12 @@ impl Shard {
             // Silence is the agent's, not one of each of its metrics: the rhythm tells it once.
             if !matches!(finding.detail, Detail::Missing { .. }) {
                 let metric = Some(state.metric);
+                let finding = state.own.put_back(state.scale.finding(*finding));
+                agent.notice(metric, finding);
                 found.push(Found {
                     agent: agent.agent,
                     metric,
-                    finding: state.own.put_back(state.scale.finding(*finding)),
+                    finding,
                 });
             }
         }
@@ -271,17 +293,34 @@ impl Shard {
     }
 
     /// A tick: who reported what since the last one, and who fell silent by `newest`, the newest `recorded_at` of the
-    /// whole fleet: a shard's own agents may all be silent. `readings` is left sorted by agent.
-    pub fn tick(&mut self, newest: Timestamp, readings: &mut Vec<Reading>, found: &mut Vec<Found>) {
+    /// whole fleet: a shard's own agents may all be silent. `readings` is left sorted by agent; what was found since the
+    /// last tick is told in `symptoms`.
+    pub fn tick(
+        &mut self,
+        newest: Timestamp,
+        readings: &mut Vec<Reading>,
+        symptoms: &mut Vec<Symptom>,
+        found: &mut Vec<Found>,
+    ) {
         for agent in &mut self.agents {
             readings.extend(agent.reading.take());
             if let Some(finding) = agent.rhythm.fell_silent(newest) {
+                agent.notice(None, finding);
                 found.push(Found {
                     agent: agent.agent,
                     metric: None,
                     finding,
                 });
             }
+            let (id, interval_seconds) = (agent.agent, agent.rhythm.interval);
+            let told = agent.symptoms.drain(..);
+            symptoms.extend(told.map(|Noticed { metric, finding }| Symptom {
+                agent: id,
+                host: None,
+                metric,
+                interval_seconds,
+                finding,
+            }));
         }
         readings.sort_unstable_by_key(|reading| reading.agent);
     }
@@ -293,6 +332,7 @@ impl Shard {
             agent: agent.agent,
             rhythm: agent.rhythm,
             reading: agent.reading,
+            symptoms: agent.symptoms.clone(),
             series: agent
                 .series
                 .iter()
@@ -314,6 +354,7 @@ impl Shard {
             agent,
             rhythm,
             reading,
+            symptoms,
             series,
         } in saved
         {
@@ -330,6 +371,7 @@ impl Shard {
             if let Some(&idx) = self.agent_index.get(&agent) {
                 self.agents[idx as usize].rhythm = rhythm;
                 self.agents[idx as usize].reading = reading;
+                self.agents[idx as usize].symptoms = symptoms;
             }
         }
     }
@@ -374,6 +416,7 @@ impl Shard {
                 agent,
                 rhythm,
                 reading: None,
+                symptoms: Vec::new(),
                 series: Vec::new(),
             });
             (self.agents.len() - 1) as u32

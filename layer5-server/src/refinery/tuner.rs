@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use layer5_core::{AgentId, Outcome, Timestamp};
 use layer5_optimize::accuracy::{AccuracyWindow, Evaluation as Judged};
+use layer5_patterns::incident::Symptom;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,6 +15,7 @@ use super::{
     Found, Reading, Roles,
     ask::{self, AskAnswer, OpenAsk},
     cohort::{Cohort, Phase},
+    incidents::{FleetIncidents, IncidentView},
     peers::Peers,
 };
 use crate::{
@@ -115,6 +117,7 @@ pub struct Tuner {
     ask_order: VecDeque<Uuid>,
     accuracy: AccuracyWindow,
     peers: Peers,
+    incidents: FleetIncidents,
     issued: BTreeMap<String, u64>,
     evaluated: u64,
     stopped: bool,
@@ -143,6 +146,7 @@ impl Tuner {
             ask_order: VecDeque::new(),
             accuracy: AccuracyWindow::new(),
             peers: Peers::default(),
+            incidents: FleetIncidents::default(),
             issued: BTreeMap::new(),
             evaluated: 0,
             stopped: false,
@@ -163,6 +167,7 @@ impl Tuner {
 
     /// An agent was seen for the first time.
     pub fn join(&mut self, agent: AgentId, name: &str) {
+        self.incidents.join(agent);
         let home = self
             .cohorts
             .iter()
@@ -171,6 +176,31 @@ impl Tuner {
             self.cohorts[idx].join(agent, name);
             self.home.insert(agent, idx);
         }
+    }
+
+    /// An agent was seen on a host.
+    pub fn moved_to(&mut self, agent: AgentId, host: &str) {
+        self.incidents.moved_to(agent, host);
+    }
+
+    /// Takes over what another tuner knows of hosts and incidents: a change of the cohorts does not end an outage.
+    pub fn knows_incidents_of(&mut self, other: Self) {
+        self.incidents = other.incidents;
+    }
+
+    /// The second half of a tick: what the shards found since the last one, and what this tick itself decided.
+    pub fn notice(&mut self, symptoms: Vec<Symptom>, decided: &[Decision], newest: Timestamp) {
+        let unlike_peers = decided.iter().filter_map(|decision| match decision {
+            Decision::Found(found) => Some(found),
+            _ => None,
+        });
+        self.incidents.tick(symptoms, unlike_peers, newest);
+    }
+
+    /// Every incident that is kept, by number.
+    #[must_use]
+    pub fn incidents(&self) -> Vec<IncidentView> {
+        self.incidents.views()
     }
 
     /// One tick: the readings of all shards, in rising order of agent; `log_at` is the time of the log's group.

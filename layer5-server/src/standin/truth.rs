@@ -183,6 +183,15 @@ pub struct Truth {
 /// Metrics that a stuck agent repeats.
 pub const STUCK_METRICS: &[Metric] = &[Metric::Cpu, Metric::Memory, Metric::Queue];
 
+/// What an outage of the whole fleet shows in, and how strongly.
+const OUTAGE_METRICS: &[Metric] = &[
+    Metric::Latency,
+    Metric::Memory,
+    Metric::Network,
+    Metric::Queue,
+];
+const OUTAGE_FACTOR: f64 = 2.5;
+
 impl Truth {
     /// The incidents of a run of `steps` steps with `agents` agents. Where the run is too short or has too few
     /// agents for a kind, there are fewer of it or none.
@@ -237,7 +246,25 @@ impl Truth {
         }
     }
 
-    /// The incidents in the order of their start.
+    /// Adds an outage of the whole fleet, `start..end`: every agent slows down, the one called `first` already `lead`
+    /// steps before. It befalls agents whatever else does.
+    #[must_use]
+    pub fn with_outage(mut self, start: usize, end: usize, first: usize, lead: usize) -> Self {
+        for agent in 0..self.by_agent.len() {
+            self.by_agent[agent].push(self.incidents.len());
+            self.incidents.push(Incident {
+                kind: Kind::Slow,
+                agent,
+                metrics: OUTAGE_METRICS,
+                start: if agent == first { start - lead } else { start },
+                end,
+                factor: OUTAGE_FACTOR,
+            });
+        }
+        self
+    }
+
+    /// The incidents: those drawn in the order of their start, then an added outage.
     #[must_use]
     pub fn incidents(&self) -> &[Incident] {
         &self.incidents
