@@ -132,6 +132,9 @@ impl Span {
 }
 
 type Series = (AgentId, Option<MetricId>);
+/// One series of an agent: when it began, which metric, how strange.
+type Begun = (Timestamp, Option<MetricId>, f64);
+type ByAgent = BTreeMap<AgentId, Vec<Begun>>;
 /// A metric and which way it moves: 1, -1, 0.
 type Movement = (Option<MetricId>, i8);
 
@@ -499,8 +502,7 @@ impl Incident {
     }
 
     fn picture(&self, n_agents_known: usize) -> Picture {
-        let mut by_agent: BTreeMap<AgentId, Vec<(Timestamp, Option<MetricId>, f64)>> =
-            BTreeMap::new();
+        let mut by_agent: ByAgent = BTreeMap::new();
         for ((agent, metric), member) in &self.members {
             by_agent
                 .entry(*agent)
@@ -510,7 +512,7 @@ impl Incident {
         for series in by_agent.values_mut() {
             series.sort_by_key(|(start, metric, _)| (*start, *metric));
         }
-        let best = |series: &Vec<(Timestamp, Option<MetricId>, f64)>| {
+        let best = |series: &Vec<Begun>| {
             series
                 .iter()
                 .map(|(_, _, score)| *score)
@@ -551,15 +553,11 @@ impl Incident {
     ///
     /// An agent counts by the median beginning of its series, and only if at least half as many of them moved as on most
     /// agents: a false alarm on one series beforehand does not make its agent the cause.
-    fn first_mover(
-        &self,
-        by_agent: &BTreeMap<AgentId, Vec<(Timestamp, Option<MetricId>, f64)>>,
-    ) -> FirstMover {
+    fn first_mover(&self, by_agent: &ByAgent) -> FirstMover {
         let mut sizes: Vec<usize> = by_agent.values().map(Vec::len).collect();
         sizes.sort_unstable();
         let usual = sizes.get(sizes.len() / 2).copied().unwrap_or(1);
-        let middle =
-            |series: &[(Timestamp, Option<MetricId>, f64)]| series[(series.len() - 1) / 2].0;
+        let middle = |series: &[Begun]| series[(series.len() - 1) / 2].0;
         let candidates = by_agent
             .iter()
             .filter(|(_, series)| 2 * series.len() >= usual);

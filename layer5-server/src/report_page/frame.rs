@@ -185,23 +185,6 @@ impl Frame {
         ));
     }
 
-    /// A bar from the left axis, `row` of `n_rows` from the top, with its label.
-    pub(super) fn bar(&mut self, row: usize, n_rows: usize, to: f64, label: &str) {
-        let each = (self.bottom() - self.top) / n_rows.max(1) as f64;
-        let y = self.top + row as f64 * each;
-        let px = self.px(to);
-        self.push(format_args!(
-            "<rect class=\"bar\" x=\"{LEFT}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            y + 0.15 * each,
-            (px - LEFT).max(1.0),
-            0.7 * each,
-            px + 6.0,
-            y + 0.5 * each + 4.0,
-            escape(label)
-        ));
-    }
-
     /// The drawing; `label` says in words what it shows.
     pub(super) fn finish(self, label: &str) -> String {
         format!(

@@ -32,9 +32,9 @@ const SQUASHED: f64 = 12.0;
 pub(crate) fn series_page(file: &str, reports: &[SeriesReport], notes: &[String]) -> String {
     let mut body = String::new();
     if reports.len() > 1 {
-        let _ = write!(
+        let _ = writeln!(
             body,
-            "<h1>{}</h1>\n<p class=\"under\">{} series</p>\n",
+            "<h1>{}</h1>\n<p class=\"under\">{} series</p>",
             escape(file),
             reports.len()
         );
@@ -328,7 +328,7 @@ fn overview(body: &mut String, report: &SeriesReport, story: &[Event], picture: 
     };
     let x = (picture.x(first), end.max(now));
     let (y, beyond) = heights(report, columns);
-    let mut frame = Frame::new((WIDE, 400.0), 52.0, x, y);
+    let mut frame = Frame::new((WIDE, 420.0), 72.0, x, y);
     frame.axes(&picture.ticks(x, 9), &axis::number_ticks(y.0, y.1, 6));
     for event in story.iter().filter(|e| e.kind == EventKind::Silence) {
         let to = picture.place(report.time_of(event.rows.1), event.rows.1);
@@ -416,7 +416,7 @@ fn overview(body: &mut String, report: &SeriesReport, story: &[Event], picture: 
 
 /// Labels above the picture, in a second or third row where they would touch.
 fn badges(frame: &mut Frame, story: &[Event], picture: &Picture) {
-    let mut ends = [f64::NEG_INFINITY; 2];
+    let mut ends = [f64::NEG_INFINITY; 3];
     for event in story {
         let (class, x) = match event.kind {
             EventKind::Change => ("", picture.place(event.at, event.rows.0)),
@@ -427,7 +427,7 @@ fn badges(frame: &mut Frame, story: &[Event], picture: &Picture) {
             frame.upright("change", x);
         }
         let px = frame.px(x);
-        let row = ends.iter().position(|end| px - end > 24.0).unwrap_or(1);
+        let row = ends.iter().position(|end| px - end > 24.0).unwrap_or(2);
         ends[row] = px;
         frame.badge(class, x, row, &event.label, &event.words);
     }
@@ -520,9 +520,9 @@ fn surprise(body: &mut String, report: &SeriesReport, picture: &Picture) {
         "score",
         columns.iter().map(|b| (picture.x(b), 0.0, rarity(b.score))),
     );
-    let _ = write!(
+    let _ = writeln!(
         body,
-        "<figure>\n{}<figcaption>How strange each moment was, against the series' own past.</figcaption></figure>\n",
+        "<figure>\n{}<figcaption>How strange each moment was, against the series' own past.</figcaption></figure>",
         frame.finish("strangeness over time")
     );
 }
@@ -546,8 +546,7 @@ fn close_ups(body: &mut String, report: &SeriesReport, story: &[Event], picture:
     let mut strongest: Vec<&Event> = Vec::new();
     for event in by_weight {
         // Two events in one picture are one close-up.
-        let near =
-            |other: &&Event| other.rows.0.abs_diff(event.rows.0) <= around as u64 * per_bin / 2;
+        let near = |other: &&Event| other.rows.0.abs_diff(event.rows.0) <= around as u64 * per_bin;
         if strongest.len() < CLOSE_UPS_MAX && !strongest.iter().any(near) {
             strongest.push(event);
         }
@@ -570,7 +569,7 @@ fn close_ups(body: &mut String, report: &SeriesReport, story: &[Event], picture:
                 .filter(|b| b.n > 0)
                 .flat_map(|b| [b.low, b.high]),
         );
-        let mut frame = Frame::new((530.0, 210.0), 30.0, x, y);
+        let mut frame = Frame::new((530.0, 220.0), 50.0, x, y);
         frame.axes(&picture.ticks(x, 4), &axis::number_ticks(y.0, y.1, 4));
         picture.draw(&mut frame, &bins, each > 1 || per_bin > 1);
         for mark in report
@@ -596,9 +595,9 @@ fn close_ups(body: &mut String, report: &SeriesReport, story: &[Event], picture:
             .cloned()
             .collect();
         badges(&mut frame, &inside, picture);
-        let _ = write!(
+        let _ = writeln!(
             body,
-            "<div class=\"card\"><h3>{} · {}</h3>{}<figcaption>{}</figcaption></div>\n",
+            "<div class=\"card\"><h3>{} · {}</h3>{}<figcaption>{}</figcaption></div>",
             escape(&event.label),
             escape(&picture.when(event.at, event.rows.0)),
             frame.finish(&format!("close-up of {}", event.label)),
@@ -639,10 +638,10 @@ fn ahead(body: &mut String, report: &SeriesReport, picture: &Picture) {
     );
     frame.line("future", (0..horizon).map(|h| (future(h), next.mean[h])));
     frame.upright("now", future(0));
-    let _ = write!(
+    let _ = writeln!(
         body,
         "<h2>What comes next</h2>\n<figure>\n{}<figcaption>The newest rows and the forecast; the band is to hold 95 % of \
-         the values to come.</figcaption></figure>\n",
+         the values to come.</figcaption></figure>",
         frame.finish("forecast")
     );
 }
@@ -697,10 +696,10 @@ fn shapes(body: &mut String, report: &SeriesReport, picture: &Picture) {
         } else {
             format!(" Also found: {}.", others.join(", "))
         };
-        let _ = write!(
+        let _ = writeln!(
             body,
             "<div class=\"card\"><h3>One cycle of {}</h3>{}<figcaption>Median of all cycles, and the middle half of them. \
-             It explains {:.0} % of the movement.{others}</figcaption></div>\n",
+             It explains {:.0} % of the movement.{others}</figcaption></div>",
             report.length_of(period.len_exact),
             frame.finish("one cycle"),
             100.0 * period.strength
@@ -734,9 +733,9 @@ fn shapes(body: &mut String, report: &SeriesReport, picture: &Picture) {
             .take(4)
             .map(|&row| picture.when(report.time_of(row), row))
             .collect();
-        let _ = write!(
+        let _ = writeln!(
             body,
-            "<div class=\"card\"><h3>Shape {}: {} times</h3>{}<figcaption>Clearest at {}.</figcaption></div>\n",
+            "<div class=\"card\"><h3>Shape {}: {} times</h3>{}<figcaption>Clearest at {}.</figcaption></div>",
             i + 1,
             motif.rows.len(),
             frame.finish(&format!("shape {} in all its places", i + 1)),

@@ -217,7 +217,6 @@ fn composed(
         change_points: overview.change_points,
         forecast: recent.forecast,
         findings,
-        ..Analysis::default()
     }
 }
 

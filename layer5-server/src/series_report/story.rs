@@ -102,10 +102,21 @@ fn changed(report: &SeriesReport, found: &ChangePoint) -> Event {
     let (step, words) = match found.change {
         Change::Slope => {
             let step = found.slope_after - found.slope_before;
-            let (before, after) = (number(found.slope_before), number(found.slope_after));
+            let (per, factor) = match report.row_seconds() {
+                Some(seconds) if seconds < 1800.0 => ("hour", 3600.0 / seconds),
+                Some(seconds) => ("day", 86_400.0 / seconds),
+                None => ("row", 1.0),
+            };
+            // A slope of a hundredth of the other one is flat beside it.
+            let steeper = found.slope_before.abs().max(found.slope_after.abs());
+            let shown = |slope: f64| match slope.abs() < 0.01 * steeper {
+                true => "flat".to_owned(),
+                false => number(slope * factor),
+            };
+            let (before, after) = (shown(found.slope_before), shown(found.slope_after));
             (
                 step,
-                format!("the slope {} from {before} to {after} per row", way(step)),
+                format!("the slope {} from {before} to {after} per {per}", way(step)),
             )
         }
         Change::Variance => {

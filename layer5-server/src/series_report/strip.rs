@@ -129,7 +129,7 @@ impl Strip {
             return;
         }
         if self.bins.len() == ROWS_HELD_MAX {
-            self.bins = self.bins.chunks(2).map(|pair| joined(pair)).collect();
+            self.bins = self.bins.chunks(2).map(joined).collect();
             self.rows_per_bin *= 2;
         }
         self.bins.push(row);

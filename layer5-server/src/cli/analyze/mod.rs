@@ -75,7 +75,12 @@ pub(super) struct AnalyzeArgs {
     #[arg(long, value_name = "COLUMN")]
     time: Option<String>,
     /// The file has no times: its rows are so many seconds apart
-    #[arg(long, value_name = "SECONDS", conflicts_with = "time")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        conflicts_with = "time",
+        allow_negative_numbers = true
+    )]
     every: Option<f64>,
     /// Whether 03/04/2026 is 3 April or March 4, where the file does not show it
     #[arg(long, value_enum, value_name = "ORDER")]

@@ -243,6 +243,8 @@ impl Table<'_> {
                 None => texts += 1,
             }
         }
-        numbers >= texts
+        // A name that says so is believed as long as anything bears it out.
+        let name = self.names[index].to_ascii_lowercase();
+        numbers >= texts || (numbers > 0 && VALUE_NAMES.contains(&name.as_str()))
     }
 }
