@@ -75,6 +75,7 @@ fn incidents(truth: &Truth, n_shards: usize) -> (Vec<IncidentView>, usize) {
                     },
                     agent: AgentId(i as u32),
                     metric: metric_id(metric),
+                    source: 0,
                     request: 0,
                     last_of_report: metric == Metric::Queue,
                     last_of_request: false,
