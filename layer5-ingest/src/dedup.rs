@@ -129,6 +129,27 @@ impl DedupWindow {
         self.remember(hash, key, bit, now)
     }
 
+    /// Makes room for reports that are about to be admitted, each with one of its metrics; while the window is not full,
+    /// what [`Self::admit`] answers is the same without.
+    ///
+    /// A window of millions of reports is far from the processor. Reads and writes that do not wait for each other
+    /// overlap, those of one [`Self::admit`] after the other hardly do.
+    pub fn expect(
+        &mut self,
+        reports: impl IntoIterator<Item = (ReportKey, MetricId)>,
+        now: Timestamp,
+    ) {
+        self.pass_time(now);
+        for (key, metric) in reports {
+            let (key, _) = entry_of(key, metric);
+            let hash = self.hash(key);
+            if self.old.seen(hash, key) == 0 {
+                // An entry in which nothing was seen yet.
+                self.remember(hash, key, 0, now);
+            }
+        }
+    }
+
     /// Puts back what was admitted at `seen_at`, in the order of the log. The same as [`Self::admit`], and named apart
     /// because the answer does not matter.
     pub fn restore(&mut self, key: ReportKey, metric: MetricId, seen_at: Timestamp) {
@@ -268,6 +289,28 @@ mod tests {
             report_key(AgentId(1), "ab", at(2.0)),
         ] {
             assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn what_is_expected_is_admitted_as_if_it_were_not() {
+        let (mut window, mut other) = (
+            DedupWindow::new(WINDOW, 1000, 1),
+            DedupWindow::new(WINDOW, 1000, 1),
+        );
+        for round in 0..40_u64 {
+            // Reports come again after a while, and generations change.
+            let reports = [round * 7 % 90, round * 11 % 90, round / 2];
+            let now = at(round as f64 * 50.0);
+            window.expect(reports.map(|n| (key(n), MetricId(3))), now);
+            for n in reports {
+                for metric in [3, 70] {
+                    let metric = MetricId(metric);
+                    let expected = other.admit(key(n), metric, now);
+                    assert_eq!(window.admit(key(n), metric, now), expected, "{round} {n}");
+                }
+            }
+            assert_eq!(window.len(), other.len());
         }
     }
 

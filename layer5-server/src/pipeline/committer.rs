@@ -42,6 +42,8 @@ const INBOX_PATIENCE: Duration = Duration::from_millis(5);
 const FULL_PAUSE: Duration = Duration::from_micros(200);
 /// Pause between two looks at a full disk.
 const DISK_FULL_PAUSE: Duration = Duration::from_millis(500);
+/// Samples whose reports the dedup window expects at once: some ten reports.
+const LOOK_AHEAD: usize = 96;
 /// Messages taken from the inbox between two groups.
 const INBOX_TAKEN_MAX: usize = 4096;
 
@@ -304,8 +306,17 @@ impl Committer {
     /// Leaves out what is known already; the new samples go into the group and on their way.
     fn admit(&mut self, drained: &[Arrival], now: Timestamp, group: &mut Group) -> Passing {
         let mut passing = Passing::default();
+        passing.arrivals.reserve(drained.len());
+        group.samples.reserve(drained.len());
         let mut n_samples = 0_u16;
-        for arrival in drained {
+        let mut looked_at = 0;
+        for (i, arrival) in drained.iter().enumerate() {
+            if i >= looked_at {
+                let ahead = &drained[i..drained.len().min(i + LOOK_AHEAD)];
+                looked_at = i + ahead.len();
+                let ends = ahead.iter().filter(|a| a.last_of_report);
+                self.dedup.expect(ends.map(|a| (a.report, a.metric)), now);
+            }
             let state = &mut self.state;
             if self.dedup.admit(arrival.report, arrival.metric, now) == Admission::New {
                 state.report_is_new = true;
@@ -389,7 +400,10 @@ impl Committer {
             });
         }
         let n_shards = self.shards.len();
-        let mut feeds: Vec<Vec<ShardFeed>> = vec![Vec::new(); n_shards];
+        // A little more than an even share, so that most groups need no second allocation.
+        let share = arrivals.len() / n_shards + arrivals.len() / 16 + 16;
+        let mut feeds: Vec<Vec<ShardFeed>> =
+            (0..n_shards).map(|_| Vec::with_capacity(share)).collect();
         let mut since = since.iter().peekable();
         for (i, arrival) in arrivals.iter().enumerate() {
             let idx = shard_of(arrival.agent, n_shards);
