@@ -79,7 +79,7 @@ impl Way {
             names: Names::new(1),
             resolved: Resolved::default(),
             arrivals: Vec::new(),
-            shard: Shard::new(WatchConfig::default(), Roles::default()),
+            shard: Shard::new(WatchConfig::default(), true, Roles::default()),
         }
     }
 

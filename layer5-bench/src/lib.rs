@@ -1,7 +1,18 @@
 //! Benches beside named peers, quality suites and load tools for Layer5.
 //!
-//! The binary `layer5-bench` runs the suites of [`quality`]; `cargo bench -p layer5-bench` runs the benches.
+//! The binary `layer5-bench` runs the suites of [`quality`] and the tools that drive a real service: [`load`] measures,
+//! [`crash`], [`powercut`] and [`overload`] try to break its promises, [`recover`] times its return.
+//! `cargo bench -p layer5-bench` runs the benches.
 
+pub mod crash;
 pub mod dashboards;
+pub mod load;
+pub mod overload;
+pub mod powercut;
+mod progress;
 pub mod quality;
+pub mod recover;
+pub mod service;
 pub mod tidy;
+
+pub use progress::{Failure, LEFT_OUT};

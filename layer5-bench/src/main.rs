@@ -1,5 +1,5 @@
-//! `layer5-bench`: the quality suites on the command line.
-//! In: a suite's name and where its data lies. Out: a table, or JSON. Called from: people and continuous integration.
+//! `layer5-bench`: the quality suites and the tools that drive a real service, on the command line.
+//! In: a suite's or a tool's name and its arguments. Out: a table, or JSON. Called from: people and continuous integration.
 
 mod optimize_suite;
 mod patterns_suite;
@@ -9,14 +9,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use layer5_bench::Failure;
+use layer5_bench::crash::{self, CrashArgs};
+use layer5_bench::load::{self, LoadArgs};
+use layer5_bench::overload::{self, OverloadArgs};
+use layer5_bench::powercut::{self, PowercutArgs};
 use layer5_bench::quality::auc::{average_precision, rows_in};
 use layer5_bench::quality::labelled::{self, Labelled, Watched};
 use layer5_bench::quality::nab::{Corpus, NabScore, PROFILES};
+use layer5_bench::recover::{self, RecoverArgs};
 use layer5_patterns::WatchConfig;
 use serde_json::{Value, json};
 
 #[derive(Debug, Parser)]
-#[command(name = "layer5-bench", about = "Quality suites for Layer5", version)]
+#[command(
+    name = "layer5-bench",
+    about = "Quality suites and load and fault tools for Layer5",
+    version
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +39,26 @@ enum Command {
         #[command(subcommand)]
         suite: Suite,
     },
+    /// Feed a service and say what it cost, beside a peer fed the same.
+    Load(Tool<LoadArgs>),
+    /// Kill a service at its k-th system call and at random, and audit what it promised.
+    Crash(Tool<CrashArgs>),
+    /// Cut the power of a service's disk, and audit what it promised.
+    Powercut(Tool<PowercutArgs>),
+    /// Give a service more than it can take, and watch it refuse.
+    Overload(Tool<OverloadArgs>),
+    /// Kill a service with a long log and time its return.
+    Recover(Tool<RecoverArgs>),
+}
+
+/// A tool's own arguments, and how it prints.
+#[derive(Debug, clap::Args)]
+struct Tool<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,19 +92,40 @@ enum Output {
 }
 
 fn main() -> ExitCode {
-    let Command::Quality { suite } = Arguments::parse().command;
-    let done = match &suite {
-        Suite::Alarms(source) => run(source, alarms),
-        Suite::Scores(source) => run(source, scores),
-        Suite::Optimize(arguments) => optimize_suite::run(arguments),
-        Suite::Patterns(suite) => patterns_suite::run(suite),
+    let done = match Arguments::parse().command {
+        Command::Quality { suite } => match &suite {
+            Suite::Alarms(source) => run(source, alarms).map_err(Failure::new),
+            Suite::Scores(source) => run(source, scores).map_err(Failure::new),
+            Suite::Optimize(arguments) => optimize_suite::run(arguments).map_err(Failure::new),
+            Suite::Patterns(suite) => patterns_suite::run(suite).map_err(Failure::new),
+        },
+        Command::Load(tool) => tool.run(load::run),
+        Command::Crash(tool) => tool.run(crash::run),
+        Command::Powercut(tool) => tool.run(powercut::run),
+        Command::Overload(tool) => tool.run(overload::run),
+        Command::Recover(tool) => tool.run(recover::run),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "layer5-bench: {error}");
-            ExitCode::FAILURE
+        Err(Failure { code, message }) => {
+            let _ = writeln!(io::stderr(), "layer5-bench: {message}");
+            code.into()
         }
+    }
+}
+
+impl<A: clap::Args> Tool<A> {
+    fn run(&self, tool: fn(&A) -> Result<(String, Value), Failure>) -> Result<(), Failure> {
+        let (table, json) = tool(&self.args)?;
+        print(self.output, &table, &json).map_err(Failure::new)
+    }
+}
+
+fn print(output: Output, table: &str, json: &Value) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Table => out.write_all(table.as_bytes()),
+        Output::Json => writeln!(out, "{json:#}"),
     }
 }
 
@@ -82,11 +133,7 @@ type Report = fn(&[(Labelled, Watched)]) -> (String, Value);
 
 fn run(source: &Source, report: Report) -> io::Result<()> {
     let (table, json) = report(&watch_all(&source.data)?);
-    let mut out = io::stdout().lock();
-    match source.output {
-        Output::Table => out.write_all(table.as_bytes()),
-        Output::Json => writeln!(out, "{json:#}"),
-    }
+    print(source.output, &table, &json)
 }
 
 fn watch_all(dir: &Path) -> io::Result<Vec<(Labelled, Watched)>> {

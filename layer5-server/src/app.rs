@@ -43,6 +43,9 @@ const TUNER_FEED_LEN: usize = 8192;
 /// Refused reports that may wait for the dead-letter log.
 const DEAD_LETTERS_LEN: usize = 8192;
 
+/// Connections to the metrics page.
+const METRICS_CONNECTIONS_MAX: usize = 64;
+
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -205,6 +208,10 @@ struct Threads {
 }
 
 fn start_threads(config: Config) -> Result<Threads, StartError> {
+    let config = match crate::process::memory_limit() {
+        Some(bytes) => config.fitted_to(bytes as usize),
+        None => config,
+    };
     let store = Arc::new(Store::open(&config.store.data_dir, &store_config(&config))?);
     let deliveries = Arc::new(Deliveries::new(&config)?);
     let counters = Arc::new(Counters::default());
@@ -233,6 +240,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     }
     let setup = pipeline::ShardSetup {
         watch: fleet_watch(),
+        detect: config.patterns.enabled,
         roles: roles.clone(),
         capacity: config.pipeline.shard_capacity,
         inbox: inbox.clone(),
@@ -350,12 +358,19 @@ impl Threads {
         let store = Arc::clone(&self.setup.store);
         let mut tasks = self.setup.deliveries.start(store, &self.inbox, &stop);
         tasks.extend(self.sources.start(&self.setup.intake, &stop));
+        let connections_max = self.setup.config.http.connections_max;
         let doors = Doors::new(self.setup, tokens);
         tasks.extend([
-            tokio::spawn(serve_until(api, http::router(doors.clone()), stop.clone())),
-            tokio::spawn(serve_until(
+            tokio::spawn(http::serve_until(
+                api,
+                http::router(doors.clone()),
+                connections_max,
+                stop.clone(),
+            )),
+            tokio::spawn(http::serve_until(
                 metrics,
                 http::metrics_router(doors.clone()),
+                METRICS_CONNECTIONS_MAX,
                 stop.clone(),
             )),
             tokio::spawn(refresh_metrics(doors.clone(), stop)),
@@ -374,20 +389,6 @@ impl Threads {
             tuner: self.tuner,
             failed: self.failed,
         }
-    }
-}
-
-async fn serve_until(listener: TcpListener, router: axum::Router, stop: watch::Receiver<bool>) {
-    let stopped = async move {
-        let mut stop = stop;
-        // An error means that the service is gone, which is a stop too.
-        let _closed = stop.wait_for(|stop| *stop).await;
-    };
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(stopped)
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "a listener failed");
     }
 }
 

@@ -347,10 +347,7 @@ impl Intake {
                 self.waiting.leave(slot);
                 Err(match error {
                     ClaimError::Closed => TakeError::Closed,
-                    _ => {
-                        self.counters.buffer_rejected.add(1);
-                        TakeError::Full
-                    }
+                    _ => TakeError::Full,
                 })
             }
         }

@@ -65,16 +65,28 @@ fn field(text: &str, name: &str) -> Option<f64> {
         .ok()
 }
 
-/// The tightest of the cgroup's limit, in either version's place, and the machine's memory.
-fn memory_limit() -> Option<f64> {
+/// The tightest of the machine's memory and the limit of the control group, in either version's place; in a container
+/// the group is the root, elsewhere `/proc/self/cgroup` tells where it is. Bytes.
+#[must_use]
+pub fn memory_limit() -> Option<f64> {
     let machine = field(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")? * 1024.0;
-    let cgroup = [
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = groups.lines().filter_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        match controllers {
+            "" => Some(format!("/sys/fs/cgroup{path}/memory.max")),
+            "memory" => Some(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes")),
+            _ => None,
+        }
+    });
+    let root = [
         "/sys/fs/cgroup/memory.max",
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ]
-    .iter()
-    .find_map(|path| fs::read_to_string(path).ok()?.trim().parse::<f64>().ok());
-    Some(cgroup.map_or(machine, |limit| limit.min(machine)))
+    ];
+    let limits = own
+        .chain(root.map(str::to_owned))
+        .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<f64>().ok());
+    Some(limits.fold(machine, f64::min))
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -281,7 +281,10 @@ fn ten_thousand_unknown_agents_at_once_are_taken_up_to_the_limit_of_agents() {
 
 #[test]
 fn a_full_ring_is_told_and_nothing_is_half_taken() {
-    let (service, _folder) = house(&[("PIPELINE__INTAKE_CAPACITY", "1024")]);
+    let (service, _folder) = house(&[
+        ("PIPELINE__INTAKE_CAPACITY", "1024"),
+        ("HTTP__FULL_WAIT_SECONDS", "0"),
+    ]);
     let body = |sender: &str, n: usize| {
         let reports = (0..n)
             .map(|i| finished_task("agent", &format!("{sender}-{i}"), &now()).to_string() + "\n");

@@ -94,7 +94,7 @@ impl Refinery {
     }
 
     fn with(n_shards: usize, tuner: Tuner) -> Self {
-        let shard = || Shard::new(WatchConfig::default(), roles());
+        let shard = || Shard::new(WatchConfig::default(), true, roles());
         let shards = (0..n_shards).map(|_| shard()).collect();
         Self {
             shards,

@@ -32,6 +32,8 @@ pub struct Config {
     pub pipeline: PipelineConfig,
     /// The ways in besides HTTP push.
     pub sources: SourcesConfig,
+    /// The detectors.
+    pub patterns: PatternsConfig,
     /// The evolution layer.
     pub layer7: NeighbourConfig,
     /// The resource layer.
@@ -54,8 +56,14 @@ pub struct HttpConfig {
     pub body_bytes_max: usize,
     /// Largest body after gzip or zstd, bytes.
     pub decoded_bytes_max: usize,
+    /// Bodies of reports held at once, as sent and as decoded, bytes; beyond it the answer is 429.
+    pub bodies_bytes_max: usize,
+    /// How long a body waits for room before it is answered 429, s.
+    pub full_wait_seconds: f64,
     /// Longest time for one request, s.
     pub request_timeout_seconds: f64,
+    /// Most connections open at once; beyond it they wait in the kernel.
+    pub connections_max: usize,
     /// Most requests under way at once; beyond it the answer is 503.
     pub requests_max: usize,
 }
@@ -66,7 +74,10 @@ impl Default for HttpConfig {
             listen: ([127, 0, 0, 1], 8080).into(),
             body_bytes_max: 16 << 20,
             decoded_bytes_max: 64 << 20,
+            bodies_bytes_max: 96 << 20,
+            full_wait_seconds: 0.5,
             request_timeout_seconds: 30.0,
+            connections_max: 2048,
             requests_max: 1024,
         }
     }
@@ -199,6 +210,20 @@ impl PipelineConfig {
     }
 }
 
+/// The detectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PatternsConfig {
+    /// Whether series are watched. Without, reports are stored and tuned on, and no pattern is found but silence.
+    pub enabled: bool,
+}
+
+impl Default for PatternsConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
 /// A neighbour that we call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -248,6 +273,40 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// This configuration in a process that may have `bytes` of memory: the dedup window takes at most a quarter of it
+    /// and the bodies under way an eighth, and the log says so when that is less than was asked for.
+    #[must_use]
+    pub fn fitted_to(mut self, bytes: usize) -> Self {
+        /// Of one entry in the dedup window when it is full, bytes.
+        const DEDUP_ENTRY_BYTES: usize = 29;
+        let http = &mut self.http;
+        let fitted = [
+            (
+                "limits.dedup_entries_max",
+                &mut self.limits.dedup_entries_max,
+                bytes / 4 / DEDUP_ENTRY_BYTES,
+            ),
+            (
+                "http.bodies_bytes_max",
+                &mut http.bodies_bytes_max,
+                bytes / 8,
+            ),
+            ("http.body_bytes_max", &mut http.body_bytes_max, bytes / 32),
+            (
+                "http.decoded_bytes_max",
+                &mut http.decoded_bytes_max,
+                bytes / 16,
+            ),
+        ];
+        for (key, value, at_most) in fitted {
+            if *value > at_most {
+                tracing::warn!(key, asked = *value, given = at_most, "memory is limited");
+                *value = at_most;
+            }
+        }
+        self
+    }
+
     /// Checks what types alone can't: ranges, and that nothing listens to strangers without tokens.
     ///
     /// # Errors
@@ -273,6 +332,14 @@ impl Config {
                 return Err(ConfigError::invalid(key, value, "a number above 0"));
             }
         }
+        if !(0.0..=60.0).contains(&self.http.full_wait_seconds) {
+            let waits = self.http.full_wait_seconds;
+            return Err(ConfigError::invalid(
+                "http.full_wait_seconds",
+                waits,
+                "0 to 60",
+            ));
+        }
         let counts = [
             (
                 "http.body_bytes_max",
@@ -285,6 +352,20 @@ impl Config {
                 self.http.decoded_bytes_max,
                 1 << 10,
                 4 << 30,
+            ),
+            (
+                "http.bodies_bytes_max",
+                self.http.bodies_bytes_max,
+                self.http
+                    .body_bytes_max
+                    .saturating_add(self.http.decoded_bytes_max),
+                64 << 30,
+            ),
+            (
+                "http.connections_max",
+                self.http.connections_max,
+                1,
+                1 << 20,
             ),
             ("http.requests_max", self.http.requests_max, 1, 1 << 20),
             (

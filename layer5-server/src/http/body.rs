@@ -1,31 +1,38 @@
 //! Bodies as they were meant: gzip and zstd undone, with a cap on what comes out.
 //! In: the bytes of a request and its `Content-Encoding`. Out: the decoded bytes or a problem.
-//! Invariants: never more than `decoded_bytes_max + 1` bytes are produced, so a bomb costs its sender, not us.
+//! Invariants: never more than `decoded_bytes_max` bytes and one step are produced, so a bomb costs its sender, not us;
+//! what is produced counts against the memory for bodies while it grows.
 
 use std::{borrow::Cow, io::Read};
 
 use axum::http::{HeaderMap, StatusCode, header};
 
-use super::problem::Problem;
+use super::{gate::Held, problem::Problem};
+
+/// Decoded bytes are counted in steps of this many.
+const STEP_BYTES: u64 = 256 << 10;
 
 /// Undoes the `Content-Encoding` of `body`.
 pub(crate) fn decoded<'a>(
     headers: &HeaderMap,
     body: &'a [u8],
     decoded_bytes_max: usize,
+    held: &mut Held,
 ) -> Result<Cow<'a, [u8]>, Problem> {
     let encoding = headers
         .get(header::CONTENT_ENCODING)
         .map(|v| v.to_str().unwrap_or("?").trim());
     match encoding {
         None | Some("" | "identity") => Ok(Cow::Borrowed(body)),
-        Some("gzip" | "x-gzip") => {
-            capped(flate2::read::MultiGzDecoder::new(body), decoded_bytes_max)
-        }
+        Some("gzip" | "x-gzip") => capped(
+            flate2::read::MultiGzDecoder::new(body),
+            decoded_bytes_max,
+            held,
+        ),
         Some("zstd") => {
             let decoder = ruzstd::decoding::StreamingDecoder::new(body)
                 .map_err(|e| Problem::bad_request(format!("not a zstd body: {e}")))?;
-            capped(decoder, decoded_bytes_max)
+            capped(decoder, decoded_bytes_max, held)
         }
         Some(other) => {
             let detail = format!("Content-Encoding `{other}` is not known, use gzip or zstd");
@@ -38,16 +45,26 @@ pub(crate) fn decoded<'a>(
     }
 }
 
-fn capped(reader: impl Read, bytes_max: usize) -> Result<Cow<'static, [u8]>, Problem> {
+fn capped(
+    mut reader: impl Read,
+    bytes_max: usize,
+    held: &mut Held,
+) -> Result<Cow<'static, [u8]>, Problem> {
     let mut out = Vec::new();
-    reader
-        .take(bytes_max as u64 + 1)
-        .read_to_end(&mut out)
-        .map_err(|e| Problem::bad_request(format!("broken compressed body: {e}")))?;
-    if out.len() > bytes_max {
-        return Err(Problem::too_large("the decoded body", bytes_max));
+    loop {
+        let step = reader
+            .by_ref()
+            .take(STEP_BYTES)
+            .read_to_end(&mut out)
+            .map_err(|e| Problem::bad_request(format!("broken compressed body: {e}")))?;
+        if out.len() > bytes_max {
+            return Err(Problem::too_large("the decoded body", bytes_max));
+        }
+        if step == 0 {
+            return Ok(Cow::Owned(out));
+        }
+        held.grow(step)?;
     }
-    Ok(Cow::Owned(out))
 }
 
 #[cfg(test)]
@@ -66,6 +83,25 @@ mod tests {
         [(header::CONTENT_ENCODING, encoding.parse().expect("ascii"))]
             .into_iter()
             .collect()
+    }
+
+    fn decoded<'a>(
+        headers: &HeaderMap,
+        body: &'a [u8],
+        bytes_max: usize,
+    ) -> Result<Cow<'a, [u8]>, Problem> {
+        super::decoded(headers, body, bytes_max, &mut Held::of(64 << 20))
+    }
+
+    #[test]
+    fn memory_for_bodies_is_counted_while_a_body_grows() {
+        let large = gzip(&vec![b' '; 3 << 20]);
+        let mut held = Held::of(1 << 20);
+        let problem = super::decoded(&headers("gzip"), &large, 4 << 20, &mut held);
+        assert_eq!(
+            problem.expect_err("3 MiB > 1 MiB").status,
+            StatusCode::TOO_MANY_REQUESTS
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use layer5_ingest::{ring::Gauge, shard_of};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{problem::Problem, roles::Tokens};
+use super::{gate::Gate, problem::Problem, roles::Tokens};
 use crate::{
     clock,
     config::Config,
@@ -70,6 +70,7 @@ pub struct Doors {
     pub(super) config: Arc<Config>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) intake: Intake,
+    pub(super) gate: Arc<Gate>,
     pub(super) names: SharedNames,
     pub(super) store: Arc<Store>,
     pub(super) counters: Arc<Counters>,
@@ -89,6 +90,7 @@ impl Doors {
     /// Doors into a running service.
     pub(crate) fn new(setup: DoorsSetup, tokens: Tokens) -> Self {
         Self {
+            gate: Arc::new(Gate::new(&setup.config.http)),
             config: Arc::new(setup.config),
             tokens: Arc::new(tokens),
             intake: setup.intake,

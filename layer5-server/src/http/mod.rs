@@ -8,8 +8,10 @@ mod analysis;
 mod body;
 mod doors;
 mod extract;
+mod gate;
 mod health;
 mod incidents;
+mod listener;
 mod openapi;
 mod problem;
 mod reports;
@@ -28,6 +30,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 pub use doors::{Doors, DoorsSetup};
+pub(crate) use listener::serve_until;
 use problem::Problem;
 use roles::Role;
 pub(crate) use roles::Tokens;
@@ -113,6 +116,10 @@ async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> Resp
         return problem.into_response();
     }
     let response = next.run(request).await;
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        // Once for each sender that was told to come again, however often room was looked for.
+        doors.counters.buffer_rejected.add(1);
+    }
     if response.status().is_server_error() {
         doors.counters.error(crate::counters::Component::Http);
     }
@@ -152,11 +159,11 @@ async fn bounded(
         return Problem::unavailable("too many requests are under way (http.requests_max)")
             .into_response();
     };
-    let announced = request
-        .headers()
-        .get(axum::http::header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = gate::announced(request.headers());
     if announced.is_some_and(|bytes| bytes > body_bytes_max as u64) {
+        if !request.headers().contains_key(axum::http::header::EXPECT) {
+            gate::drain(&mut request.into_body()).await;
+        }
         return Problem::too_large("the body", body_bytes_max).into_response();
     }
     match tokio::time::timeout(patience, next.run(request)).await {

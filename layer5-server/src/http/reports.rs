@@ -5,7 +5,6 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::State,
     http::{HeaderMap, header},
 };
@@ -15,6 +14,7 @@ use serde::Deserialize;
 use super::{
     Doors, body,
     extract::Query,
+    gate::Sent,
     problem::Problem,
     wire::{RejectedReport, ReportsAnswer},
 };
@@ -33,7 +33,7 @@ pub(crate) async fn post_reports(
     State(doors): State<Doors>,
     Query(options): Query<Options>,
     headers: HeaderMap,
-    sent: Bytes,
+    sent: Sent,
 ) -> Result<Json<ReportsAnswer>, Problem> {
     let ack = match options.ack.as_deref() {
         None | Some("durable") => Ack::Durable,
@@ -43,15 +43,29 @@ pub(crate) async fn post_reports(
             return Err(Problem::bad_request(detail));
         }
     };
-    if let Some(reason) = doors.unready_reasons().first() {
-        return Err(Problem::unavailable(format!("{reason}, nothing was taken")));
-    }
-    let bytes = body::decoded(&headers, &sent, doors.config.http.decoded_bytes_max)?;
+    let Sent { bytes, mut held } = sent;
+    let bytes = body::decoded(
+        &headers,
+        &bytes,
+        doors.config.http.decoded_bytes_max,
+        &mut held,
+    )?;
     let format = format_of(&headers);
-    let taken = doors
-        .intake
-        .take(&bytes, format, Source::Http, ack, clock::now())
-        .map_err(refused)?;
+    let deadline = doors.gate.deadline();
+    let taken = loop {
+        let _turn = doors
+            .gate
+            .room(&doors.intake, bytes.len(), deadline)
+            .await?;
+        let taken = doors.intake.take(&bytes, format, Source::Http, ack, clock::now());
+        // Somebody else was quicker, or its samples are smaller than they look: it waits like everybody.
+        match taken {
+            Err(TakeError::Full) if doors.gate.may_try_again(deadline).await => {}
+            taken => break taken.map_err(refused)?,
+        }
+    };
+    // The samples are in the ring; while the disk is awaited nothing of the body is held.
+    drop((bytes, held));
     let n_valid = (taken.n_reports - taken.rejected.len()) as u64;
     let committed = match taken.durable {
         None => Committed {

@@ -169,6 +169,7 @@ pub(crate) async fn recommendations(
             value["observed_improvement"] = observed.into();
             value["proposed_by"] = row.stored.proposed_by.into();
             value["study"] = row.stored.study.into();
+            value["trial"] = row.stored.trial.into();
             value
         })
         .collect();

@@ -48,6 +48,8 @@ pub(crate) struct ShardLinks {
 pub(crate) struct ShardSetup {
     /// How series are watched.
     pub watch: WatchConfig,
+    /// Whether they are.
+    pub detect: bool,
     /// Which metrics matter for tuning.
     pub roles: Roles,
     /// Capacity of each ring, feeds.
@@ -74,7 +76,7 @@ pub(crate) fn spawn_shards(
         let (ring, consumer) = spsc::channel(setup.capacity);
         let (questions, asked) = bounded(64);
         let gauge = ring.gauge();
-        let mut shard = Shard::new(setup.watch, setup.roles.clone());
+        let mut shard = Shard::new(setup.watch, setup.detect, setup.roles.clone());
         shard.restore(saved);
         let setup = setup.clone();
         let thread = std::thread::Builder::new()

@@ -211,6 +211,7 @@ pub struct SeriesView {
 #[derive(Debug)]
 pub struct Shard {
     config: WatchConfig,
+    detect: bool,
     roles: Roles,
     agents: Vec<AgentState>,
     agent_index: HashMap<AgentId, u32, FixedState>,
@@ -219,11 +220,12 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// An empty shard.
+    /// An empty shard; its series are watched when `detect`.
     #[must_use]
-    pub fn new(config: WatchConfig, roles: Roles) -> Self {
+    pub fn new(config: WatchConfig, detect: bool, roles: Roles) -> Self {
         Self {
             config,
+            detect,
             roles,
             agents: Vec::new(),
             agent_index: HashMap::with_hasher(FixedState::default()),
@@ -253,6 +255,9 @@ impl Shard {
                 .reading
                 .get_or_insert_with(|| Reading::starting(arrival.agent, sample.at))
                 .add(slot as usize, sample.at, sample.value);
+        }
+        if !self.detect {
+            return;
         }
         if state.own.settle_left > 0 {
             state.own.settle_left -= 1;

@@ -1,0 +1,273 @@
+//! The gate that bodies of reports come through: how many bytes of them are held at once, and who is next when there is
+//! more than can be taken.
+//! In: requests whose body is not read yet. Out: [`Sent`], the body's bytes, and [`Gate::room`], leave to decode it.
+//! Called from: `http/reports` and the other routes that take reports.
+//!
+//! A refusal must cost less than what is refused, or ten times too much work would leave no time for any. So nothing is
+//! decoded before the ring has room for it, nothing is read before there is memory for it, and both are waited for a
+//! moment, in the order of arrival: senders that are waited for come one after the other instead of all again.
+//!
+//! Invariants: bytes held never exceed `bodies_bytes_max`, whatever is announced; who sends slowly holds only what it
+//! has sent; a refused body is read to its end and thrown away, so that its sender gets to see the answer.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use super::{Doors, problem::Problem};
+use crate::{config::HttpConfig, intake::Intake};
+
+/// Bytes of a body for a sample, when it is not known yet how many it has: shape B with short names.
+const BYTES_PER_SAMPLE: usize = 32;
+/// How often room in the ring is looked for by those whose turn it is.
+const ROOM_PAUSE: Duration = Duration::from_millis(1);
+/// Longest time for which a refused body is thrown away; who sends longer finds the connection closed.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The gate.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    held: AtomicUsize,
+    bytes_max: usize,
+    body_bytes_max: usize,
+    patience: Duration,
+    /// Rung once for each body that was let go.
+    let_go: Notify,
+    /// Those who may look for room in the ring: one decodes while the next one waits.
+    turns: Semaphore,
+}
+
+impl Gate {
+    /// A gate with the limits of `config`.
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        let n_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            held: AtomicUsize::new(0),
+            bytes_max: config.bodies_bytes_max,
+            body_bytes_max: config.body_bytes_max,
+            patience: Duration::from_secs_f64(config.full_wait_seconds),
+            let_go: Notify::new(),
+            turns: Semaphore::new(2 * n_cores),
+        }
+    }
+
+    /// Waits until less than half of the memory for bodies is held.
+    async fn enter(&self) -> Result<(), Problem> {
+        let deadline = Instant::now() + self.patience;
+        while self.held.load(Ordering::Acquire) >= self.bytes_max / 2 {
+            let rung = self.let_go.notified();
+            if timeout_at(deadline, rung).await.is_err() {
+                return Err(Problem::full());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the ring has room for a body of `bytes` bytes; while the permit is
+    /// held few others decode.
+    pub(crate) async fn room(
+        &self,
+        intake: &Intake,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, Problem> {
+        let turn = match timeout_at(deadline, self.turns.acquire()).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) | Err(_) => return Err(Problem::full()),
+        };
+        loop {
+            let (len, capacity, _) = intake.fill();
+            // What looks larger than half of the ring may still fit into it: then an empty half must do.
+            let needed = (bytes / BYTES_PER_SAMPLE).min(capacity / 2);
+            if capacity - len.min(capacity) >= needed {
+                return Ok(turn);
+            }
+            if Instant::now() >= deadline {
+                return Err(Problem::full());
+            }
+            sleep(ROOM_PAUSE).await;
+        }
+    }
+
+    /// Whether there is time left to look for room again, after a pause.
+    pub(crate) async fn may_try_again(&self, deadline: Instant) -> bool {
+        sleep(ROOM_PAUSE).await;
+        Instant::now() < deadline
+    }
+
+    /// When somebody who comes now is told to come again.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+}
+
+/// Bytes that count against the memory for bodies, until they are dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    gate: Arc<Gate>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Nothing, at a gate of its own that has room for `bytes_max`.
+    #[cfg(test)]
+    pub(super) fn of(bytes_max: usize) -> Self {
+        let bodies_bytes_max = bytes_max;
+        Self::none(&Arc::new(Gate::new(&HttpConfig {
+            bodies_bytes_max,
+            ..HttpConfig::default()
+        })))
+    }
+
+    fn none(gate: &Arc<Gate>) -> Self {
+        Self {
+            gate: Arc::clone(gate),
+            bytes: 0,
+        }
+    }
+
+    /// Counts `bytes` more.
+    ///
+    /// # Errors
+    /// 429 when there is no memory for them; they are not counted then.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let before = self.gate.held.fetch_add(bytes, Ordering::AcqRel);
+        if before + bytes > self.gate.bytes_max {
+            self.gate.held.fetch_sub(bytes, Ordering::AcqRel);
+            return Err(Problem::full());
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gate.held.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.gate.let_go.notify_one();
+    }
+}
+
+/// A body that was let in, as it was sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// Its bytes.
+    pub(crate) bytes: Bytes,
+    /// Its share of the memory for bodies.
+    pub(crate) held: Held,
+}
+
+impl FromRequest<Doors> for Sent {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, doors: &Doors) -> Result<Self, Problem> {
+        let gate = &doors.gate;
+        let asks_first = request.headers().contains_key(header::EXPECT);
+        let announced = announced(request.headers());
+        let mut body = request.into_body();
+        let read = match doors.unready_reasons().first() {
+            Some(reason) => Err(Problem::unavailable(format!("{reason}, nothing was taken"))),
+            None => match gate.enter().await {
+                Ok(()) => read(gate, &mut body, announced).await,
+                Err(full) => Err(full),
+            },
+        };
+        if read.is_err() && !asks_first {
+            drain(&mut body).await;
+        }
+        read
+    }
+}
+
+/// The length that a request announces.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+async fn read(gate: &Arc<Gate>, body: &mut Body, announced: Option<u64>) -> Result<Sent, Problem> {
+    let mut held = Held::none(gate);
+    let mut bytes = Vec::new();
+    while let Some(piece) = next_piece(body).await? {
+        if bytes.len() + piece.len() > gate.body_bytes_max {
+            return Err(Problem::too_large("the body", gate.body_bytes_max));
+        }
+        held.grow(piece.len())?;
+        if bytes.is_empty() {
+            if announced == Some(piece.len() as u64) {
+                let bytes = piece;
+                return Ok(Sent { bytes, held });
+            }
+            // Memory that is not written to costs nothing; still, an announcement is only an announcement.
+            let expected = announced.unwrap_or(0).min(gate.body_bytes_max as u64 / 4);
+            bytes.reserve(piece.len().max(expected as usize));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    let bytes = bytes.into();
+    Ok(Sent { bytes, held })
+}
+
+async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let frame = poll_fn(|context| pin!(&mut *body).poll_frame(context)).await;
+        match frame {
+            None => return Ok(None),
+            Some(Err(error)) => {
+                let detail = format!("the body broke off: {error}");
+                return Err(Problem::bad_request(detail));
+            }
+            Some(Ok(frame)) => {
+                if let Ok(piece) = frame.into_data() {
+                    return Ok(Some(piece));
+                }
+            }
+        }
+    }
+}
+
+/// Reads what is left of a refused body and forgets it: an answer to a sender that still sends would be lost when the
+/// connection closes.
+pub(super) async fn drain(body: &mut Body) {
+    let rest = async { while let Ok(Some(_forgotten)) = next_piece(body).await {} };
+    // Who sends on and on finds out when the connection closes.
+    let _cut = timeout(DRAIN_PATIENCE, rest).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded_and_given_back() {
+        let mut first = Held::of(100);
+        first.grow(60).expect("60 of 100");
+        let mut second = Held::none(&first.gate);
+        second.grow(40).expect("100 of 100");
+        assert_eq!(
+            second.grow(1).expect_err("101 of 100").status,
+            axum::http::StatusCode::TOO_MANY_REQUESTS
+        );
+        drop(first);
+        second.grow(60).expect("what the first held is free");
+        let gate = Arc::clone(&second.gate);
+        drop(second);
+        assert_eq!(gate.held.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,82 @@
+//! Connections: how many there are, how much memory each may take, and how they end.
+//! In: a listener and a router. Out: answered requests, until the service stops. Called from: `app`.
+//! Invariants: at most `connections_max` are open, the rest wait in the kernel; a connection reads at most
+//! [`BUFFER_BYTES`] ahead; one that sends no request for [`IDLE_PATIENCE`] is closed; at a stop requests under way are
+//! finished.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+/// What is read ahead of a request's handler: the engine's own default is six times as much, for each connection.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Longest time until the head of a request is there; also between two requests.
+const IDLE_PATIENCE: Duration = Duration::from_secs(75);
+/// Pause when no connection can be accepted, as when all file descriptors are taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Longest time that requests under way have to finish at a stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Serves `router` on `listener` until `stop`.
+pub(crate) async fn serve_until(
+    listener: TcpListener,
+    router: axum::Router,
+    connections_max: usize,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(IDLE_PATIENCE)
+        .max_buf_size(BUFFER_BYTES);
+    let under_way = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(connections_max));
+    let service = TowerToHyperService::new(router);
+    loop {
+        let next = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (place, accept(&listener).await)
+        };
+        let (place, stream) = tokio::select! {
+            next = next => next,
+            // An error means that the service is gone, which is a stop too.
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = under_way.watch(connection);
+        tokio::spawn(async move {
+            // Peers that go away in the midst of a request are their own concern.
+            let _broken = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    if timeout(STOP_PATIENCE, under_way.shutdown()).await.is_err() {
+        tracing::warn!("requests under way did not finish in {STOP_PATIENCE:?}");
+    }
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are small and whole; a failure costs time and nothing else.
+                let _slower = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
