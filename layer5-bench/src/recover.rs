@@ -61,6 +61,9 @@ pub struct RecoverArgs {
 ///
 /// # Errors
 /// When the service does not come back, or with less than it had acknowledged.
+///
+/// # Panics
+/// Never: no sender panics.
 pub fn run(args: &RecoverArgs) -> Result<(String, Value), Failure> {
     let folder = match &args.dir {
         Some(dir) => tempfile::tempdir_in(dir),

@@ -331,7 +331,6 @@ impl Intake {
             return Err(TakeError::TooLarge { samples, capacity });
         }
         if !self.shares.claim(*source, n, now) {
-            self.counters.buffer_rejected.add(1);
             return Err(TakeError::Full);
         }
         let ticket = (ack == Ack::Durable).then(|| self.waiting.enter(offset));

@@ -149,6 +149,9 @@ impl Promises {
     ///
     /// # Errors
     /// When the service does not answer to the end, as when it is killed meanwhile.
+    ///
+    /// # Panics
+    /// Never: no auditor panics.
     pub fn audit(&self, at: SocketAddr, promised: &BTreeMap<u64, bool>) -> io::Result<Findings> {
         let bodies: Vec<(u64, bool)> = promised.iter().map(|(&i, &yes)| (i, yes)).collect();
         let share = bodies.len().div_ceil(AUDITORS).max(1);

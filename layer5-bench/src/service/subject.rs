@@ -108,6 +108,9 @@ impl Launch {
     ///
     /// # Errors
     /// [`LaunchError`]; nothing is left running then.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
     pub fn start(&self) -> Result<Subject, LaunchError> {
         let mut command = self.command();
         let began = Instant::now();

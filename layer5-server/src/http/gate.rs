@@ -37,6 +37,8 @@ use crate::{config::HttpConfig, intake::Intake};
 const BYTES_PER_SAMPLE: usize = 32;
 /// How often room in the ring is looked for by those whose turn it is.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
+/// Pause before a body is decoded again that found no room after all.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// Longest time for which a refused body is thrown away; who sends longer finds the connection closed.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -107,7 +109,7 @@ impl Gate {
 
     /// Whether there is time left to look for room again, after a pause.
     pub(crate) async fn may_try_again(&self, deadline: Instant) -> bool {
-        sleep(ROOM_PAUSE).await;
+        sleep(RETRY_PAUSE).await;
         Instant::now() < deadline
     }
 

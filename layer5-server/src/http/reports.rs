@@ -57,7 +57,9 @@ pub(crate) async fn post_reports(
             .gate
             .room(&doors.intake, bytes.len(), deadline)
             .await?;
-        let taken = doors.intake.take(&bytes, format, Source::Http, ack, clock::now());
+        let taken = doors
+            .intake
+            .take(&bytes, format, Source::Http, ack, clock::now());
         // Somebody else was quicker, or its samples are smaller than they look: it waits like everybody.
         match taken {
             Err(TakeError::Full) if doors.gate.may_try_again(deadline).await => {}
