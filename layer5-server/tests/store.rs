@@ -166,6 +166,17 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_kill_while_the_views_are_made_does_not_stop_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    // What a kill leaves between the file's first write and its header.
+    let half_made = folder.path().join("views.redb.new");
+    std::fs::write(&half_made, [0; 4096]).unwrap();
+    let store = Store::open(folder.path(), &StoreConfig::default()).unwrap();
+    assert_eq!(store.totals().groups, 0);
+    assert!(!half_made.exists() && folder.path().join("views.redb").exists());
+}
+
+#[test]
 fn everything_in_a_group_comes_back() {
     let dir = TempDir::new().unwrap();
     let mut full = group(1, 3);

@@ -96,6 +96,18 @@ impl Views {
     ) -> Result<(Self, u64), OpenError> {
         let file = dir.join("views.redb");
         let wrong = |e| OpenError::from_redb(&file, e);
+        if !file.exists() {
+            // Under its name it appears whole: a file that a crash left without its first page would be damage.
+            let unnamed = dir.join("views.redb.new");
+            let failed = |e| OpenError::io(&unnamed, e);
+            if unnamed.exists() {
+                std::fs::remove_file(&unnamed).map_err(failed)?;
+            }
+            let made = medium::open(&unnamed, cache_bytes, false, faults).map_err(wrong)?;
+            drop(made);
+            std::fs::rename(&unnamed, &file).map_err(failed)?;
+            medium::sync_dir(dir).map_err(failed)?;
+        }
         let database = medium::open(&file, cache_bytes, true, faults).map_err(wrong)?;
         let views = Self {
             file: file.clone(),
