@@ -46,7 +46,7 @@ fn incidents(truth: &Truth, n_shards: usize) -> (Vec<IncidentView>, usize) {
     let mut agents: Vec<Agent> = (0..AGENTS).map(|i| Agent::new(SEED, i, &surface)).collect();
     let roles = Roles::default();
     let mut shards: Vec<Shard> = (0..n_shards)
-        .map(|_| Shard::new(WatchConfig::default(), roles.clone()))
+        .map(|_| Shard::new(WatchConfig::default(), true, roles.clone()))
         .collect();
     let mut tuner = Tuner::new(Vec::new()).expect("no cohort is a legal set of them");
     for (i, agent) in agents.iter().enumerate() {
