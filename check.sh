@@ -37,6 +37,8 @@ step_tools() {
   # With the libraries that a bare machine does not have.
   unpack redis-server redis-server redis-tools liblzf1 libjemalloc2 libatomic1
   unpack prometheus-alertmanager prometheus-alertmanager
+  # The fault tests kill at system calls with it.
+  unpack strace strace libunwind8
 }
 
 # Brings one program out of its Debian packages, unless it is here.

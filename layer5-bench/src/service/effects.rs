@@ -44,7 +44,8 @@ initial = 0.5
 /// A Layer7 that remembers.
 #[derive(Debug)]
 pub struct Neighbour {
-    runtime: tokio::runtime::Runtime,
+    /// Serves Layer7 while this lives.
+    _runtime: tokio::runtime::Runtime,
     layer7: Layer7,
     taken: Vec<Recommendation>,
 }
@@ -74,7 +75,7 @@ impl Neighbour {
             .build()?;
         let layer7 = runtime.block_on(Layer7::start(Misbehaviour::MILD, seed))?;
         Ok(Self {
-            runtime,
+            _runtime: runtime,
             layer7,
             taken: Vec::new(),
         })
@@ -99,8 +100,7 @@ impl Neighbour {
             if status["recommendations"]["pending"] == 0 {
                 break;
             }
-            self.runtime
-                .block_on(tokio::time::sleep(Duration::from_millis(20)));
+            std::thread::sleep(Duration::from_millis(20));
         }
         let decided = decisions(&mut connection)?;
         self.taken.extend(self.layer7.take());
