@@ -189,6 +189,7 @@ fn every_metric_that_is_named_is_shown() {
         "deploy/prometheus/rules/recording.yml",
         "deploy/prometheus/tests/alerts.yml",
         "docs/ops-runbook.md",
+        "docs/operating/queries.md",
     ] {
         for name in metrics_in(&read(path)) {
             let begins = METRICS
@@ -201,6 +202,29 @@ fn every_metric_that_is_named_is_shown() {
             assert!(found, "{path}: no metric {name}");
         }
     }
+}
+
+#[test]
+fn promtool_parses_the_twenty_queries() {
+    let page = read("docs/operating/queries.md");
+    let blocks = page.split("```promql").skip(1);
+    let queries: Vec<&str> = blocks
+        .filter_map(|block| block.split("```").next())
+        .map(str::trim)
+        .collect();
+    assert_eq!(queries.len(), 20);
+    let rules: String = queries
+        .iter()
+        .enumerate()
+        .map(|(idx, query)| {
+            format!("      - record: worked:query:{idx}\n        expr: '{query}'\n")
+        })
+        .collect();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("queries.yml");
+    let rules = format!("groups:\n  - name: queries\n    rules:\n{rules}");
+    fs::write(&path, rules).expect("the folder can be written");
+    let _told = tool("promtool", &["check", "rules", &path.to_string_lossy()]);
 }
 
 #[test]
