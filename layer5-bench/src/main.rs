@@ -17,6 +17,7 @@ use layer5_bench::powercut::{self, PowercutArgs};
 use layer5_bench::quality::auc::{average_precision, rows_in};
 use layer5_bench::quality::labelled::{self, Labelled, Watched};
 use layer5_bench::quality::nab::{Corpus, NabScore, PROFILES};
+use layer5_bench::quality::quiet::{self, CHANCES, Quiet};
 use layer5_bench::recover::{self, RecoverArgs};
 use layer5_patterns::WatchConfig;
 use serde_json::{Value, json};
@@ -67,10 +68,28 @@ enum Suite {
     Alarms(Source),
     /// Area under the precision-recall curve of the dense score, mean over the labelled series.
     Scores(Source),
+    /// What the default watch says of planted series in which nothing happens.
+    FalseAlarms(Planted),
     /// Gains of the optimizer over random search on known functions, beside its peers.
     Optimize(optimize_suite::OptimizeArguments),
     #[command(flatten)]
     Patterns(patterns_suite::PatternsSuite),
+}
+
+#[derive(Debug, clap::Args)]
+struct Planted {
+    /// Series, over all kinds.
+    #[arg(long, default_value_t = 10_000)]
+    series: u64,
+    /// Days of five-minute samples each.
+    #[arg(long, default_value_t = 28)]
+    days: usize,
+    /// Seed of the first series.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,6 +115,10 @@ fn main() -> ExitCode {
         Command::Quality { suite } => match &suite {
             Suite::Alarms(source) => run(source, alarms).map_err(Failure::new),
             Suite::Scores(source) => run(source, scores).map_err(Failure::new),
+            Suite::FalseAlarms(planted) => {
+                let (table, json) = false_alarms(planted);
+                print(planted.output, &table, &json).map_err(Failure::new)
+            }
             Suite::Optimize(arguments) => optimize_suite::run(arguments).map_err(Failure::new),
             Suite::Patterns(suite) => patterns_suite::run(suite).map_err(Failure::new),
         },
@@ -210,6 +233,45 @@ fn scores(all: &[(Labelled, Watched)]) -> (String, Value) {
         table,
         json!({"suite": "scores", "mean_auc_pr": mean, "series": rows}),
     )
+}
+
+/// Rates on quiet series, by kind; the chance of a score beyond its promise is given as a ratio to the promise.
+fn false_alarms(planted: &Planted) -> (String, Value) {
+    let each = planted.series.div_ceil(Quiet::ALL.len() as u64);
+    let mut table = format!(
+        "{:<16} {:>8} {:>10} {:>14} {:>8} {:>10} {:>8}   score beyond 0.9, 0.99, 0.999 (ratio to the promise)\n",
+        "per day", "alarms", "anomalies", "change points", "trends", "flatlines", "cycles"
+    );
+    let mut rows = Vec::new();
+    for kind in Quiet::ALL {
+        let said = quiet::watch(kind, each, planted.days, planted.seed);
+        let name = json!(kind);
+        let [alarms, anomalies, changes, trends, flatlines, cycles] = [
+            said.alarms,
+            said.anomalies,
+            said.change_points,
+            said.trends,
+            said.flatlines,
+            said.cycles,
+        ]
+        .map(|count| said.per_day(count));
+        let ratios: Vec<f64> = said
+            .beyond
+            .iter()
+            .zip(CHANCES)
+            .map(|(&count, chance)| count as f64 / said.scored.max(1) as f64 / chance)
+            .collect();
+        table += &format!(
+            "{:<16} {alarms:>8.4} {anomalies:>10.5} {changes:>14.5} {trends:>8.5} {flatlines:>10.5} {cycles:>8.5}   {ratios:.2?}\n",
+            name.as_str().unwrap_or_default(),
+        );
+        rows.push(json!({"kind": name, "counts": said, "score_ratios": ratios,
+            "per_series_per_day": {"alarms": alarms, "anomalies": anomalies, "change_points": changes,
+            "trends": trends, "flatlines": flatlines, "cycles": cycles}}));
+    }
+    let json = json!({"suite": "false-alarms", "series": each * Quiet::ALL.len() as u64,
+        "days": planted.days, "seed": planted.seed, "kinds": rows});
+    (table, json)
 }
 
 fn corpus_of(all: &[(Labelled, Watched)], keep: impl Fn(&Labelled) -> bool) -> Corpus {

@@ -1,7 +1,7 @@
 //! From strength to alarm: the first sight of something new is reported, then there is quiet.
 //! In: a strength (0 = nothing, unit-free, unbounded) per sample. Out: the samples that deserve attention.
 //! Called from: `watch`. The score is never touched here, and alarms never come from it.
-//! Invariants: while quiet only what clearly exceeds the last alarm is reported.
+//! Invariants: what does not reach the bar leaves it where it is.
 
 use layer5_core::Direction;
 use serde::{Deserialize, Serialize};
@@ -46,33 +46,38 @@ pub struct Alarm {
     pub baseline: f64,
 }
 
-/// Keeps quiet after an alarm.
+/// Keeps quiet after an alarm: each alarm sets a bar that the next must reach, and the bar sinks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hush {
-    left: u32,
-    last: f32,
+    bar: f32,
 }
 
 impl Hush {
-    /// Decides on one sample. `least`: smallest strength that counts; `quiet_len`: samples of quiet after an alarm;
-    /// `exceed`: factor over the last alarm that breaks the quiet. Returns whether to report.
+    /// Lets one sample pass; after `quiet_len` of them the bar is half as high.
+    pub fn sink(&mut self, quiet_len: u32) {
+        // One less ln 2 / (n + 0.35) is the n-th root of a half, to within 1 / n squared.
+        self.bar *= 1.0 - std::f32::consts::LN_2 / (quiet_len.max(1) as f32 + 0.35);
+    }
+
+    /// Whether to report this strength, which sets the bar `exceed` times as high if so.
     ///
     /// # Example
     /// ```
     /// use layer5_patterns::alarm::Hush;
     /// let mut hush = Hush::default();
-    /// assert!(hush.admits(1.0, 0.5, 10, 2.0));
-    /// assert!(!hush.admits(1.5, 0.5, 10, 2.0));
-    /// assert!(hush.admits(2.5, 0.5, 10, 2.0));
+    /// assert!(hush.admits(1.0, 2.0));
+    /// assert!(!hush.admits(1.5, 2.0));
+    /// assert!(hush.admits(2.5, 2.0));
+    /// for _ in 0..10 {
+    ///     hush.sink(10);
+    /// }
+    /// assert!(hush.admits(2.6, 2.0));
     /// ```
-    pub fn admits(&mut self, strength: f32, least: f32, quiet_len: u32, exceed: f32) -> bool {
-        let quiet = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        if strength < least || (quiet && strength < exceed * self.last) {
-            return false;
+    pub fn admits(&mut self, strength: f32, exceed: f32) -> bool {
+        let admitted = strength >= self.bar;
+        if admitted {
+            self.bar = exceed * strength;
         }
-        self.left = quiet_len;
-        self.last = strength;
-        true
+        admitted
     }
 }

@@ -38,6 +38,8 @@ pub struct Slope {
     pub span: u32,
     /// Ratio to the standard error.
     pub t: f32,
+    /// Where the line ends, in the middle of the newest block.
+    pub end: f32,
 }
 
 /// Block means and the slope through them.
@@ -48,7 +50,8 @@ pub struct Drift {
     block_len: u32,
     in_block: u32,
     sum: f32,
-    last: Option<(f32, f32)>,
+    /// Change per sample, its ratio to the standard error, and where the line ends.
+    last: Option<(f32, f32, f32)>,
     reported: i8,
 }
 
@@ -89,12 +92,12 @@ impl Drift {
         let mean = self.sum / self.in_block as f32;
         (self.sum, self.in_block) = (0.0, 0);
         self.push(mean);
-        let slopes = SPANS.map(|k| self.slope(k));
+        let slopes = SPANS.map(|k| self.fit(k));
         let steepest = slopes
             .into_iter()
             .flatten()
             .max_by(|a, b| a.t.abs().total_cmp(&b.t.abs()));
-        self.last = steepest.map(|s| (s.per_sample, s.t));
+        self.last = steepest.map(|s| (s.per_sample, s.t, s.end));
         let span_min = if cycle_known { PER_DAY } else { K_UNKNOWN } as u32 * self.block_len;
         let sure = slopes
             .into_iter()
@@ -116,7 +119,14 @@ impl Drift {
 
     /// Change per sample and its ratio to the standard error, at the newest block.
     pub fn slope_per_sample(&self) -> Option<(f32, f32)> {
-        self.last
+        self.last.map(|(slope, t, _)| (slope, t))
+    }
+
+    /// Value at the newest sample if the slope at the newest block goes on and is beyond chance, and that slope.
+    pub(crate) fn line(&self) -> Option<(f32, f32)> {
+        let (slope, _, end) = self.last.filter(|&(_, t, _)| t.abs() > T_MIN)?;
+        let samples = 0.5 * self.block_len as f32 + self.in_block as f32;
+        Some((end + samples * slope, slope))
     }
 
     /// Forgets the blocks: a new regime has begun.
@@ -134,7 +144,7 @@ impl Drift {
     }
 
     /// Least squares over the `newest` blocks; `None` while there are few, or when a single step fits better.
-    fn slope(&self, newest: usize) -> Option<Slope> {
+    fn fit(&self, newest: usize) -> Option<Slope> {
         let len = usize::from(self.len);
         let y = &self.means[len.checked_sub(newest)?..len];
         let k = y.len();
@@ -171,6 +181,7 @@ impl Drift {
                 rise: 0.0,
                 span: 0,
                 t: 0.0,
+                end: mean,
             });
         }
         Some(Slope {
@@ -178,6 +189,7 @@ impl Drift {
             rise: b * (n - 1.0),
             span: self.block_len * k as u32,
             t: t.clamp(-1e6, 1e6),
+            end: mean + b * (n - 1.0 - mid),
         })
     }
 }

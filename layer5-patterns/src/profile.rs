@@ -1,121 +1,180 @@
-//! What is normal at this time of day, learnt as the samples arrive.
-//! In: times and values relative to an origin. Out: the expected deviation from the level at a time, once the daily
-//! cycle has proved itself on samples it had not seen. Called from: `watch`.
-//! Notation: a slot is half an hour of UTC time of day; a visit is one day's stay in a slot.
-//! Invariants: before the cycle is confirmed `expected` is 0; a slot never visited answers with 0.
+//! What is normal at this time of day and of the week, learnt as the samples arrive.
+//! In: times and values relative to an origin. Out: the expected deviation from the level at a time, once a cycle has
+//! proved itself on samples it had not seen. Called from: `watch`.
+//! Notation: a slot is one hour of the day, or six hours of the week (UTC); a visit is one cycle's stay in a slot.
+//! The week learns what the day leaves over.
+//! Invariants: before a cycle is confirmed it explains 0; a slot never visited answers with 0.
 //! Reference: seasonal strength as in Wang, Smith and Hyndman (2006), Data Min. Knowl. Disc. 13, 335-364, measured
-//! out of sample.
+//! out of sample; effective sample size as in Bartlett (1946), J. R. Stat. Soc. Suppl. 8(1), 27-41.
 
 use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Slots a day: half an hour is short beside a daily cycle and keeps the state small.
-pub const SLOTS: usize = 48;
-/// Length of the cycle, s.
+/// Length of the daily cycle, s.
 pub const DAY_SECONDS: f64 = 86_400.0;
-const SLOT_SECONDS: f64 = DAY_SECONDS / SLOTS as f64;
-/// Weight of the newest visit in a slot: about five days of memory.
+/// Length of the weekly cycle, s.
+pub const WEEK_SECONDS: f64 = 604_800.0;
+/// Slots of the longer list.
+const SLOTS_MAX: usize = 28;
+/// The epoch was a Thursday; weeks are counted from Monday.
+const MONDAY_MILLIS: i64 = 3 * 86_400_000;
+/// Weight of the newest visit in a slot: about five visits of memory.
 const VISIT_WEIGHT: f32 = 0.35;
-/// Share of the variance that the cycle must explain on unseen samples, to be confirmed and to stay.
-/// After one predicted day only a strong cycle is believed, after three a weak one: autocorrelated noise can look
-/// like its own yesterday once.
-const CONFIRM_EARLY: (u16, f32) = (44, 0.5);
-const CONFIRM_LATE: (u16, f32) = (3 * SLOTS as u16, 0.2);
+/// Share of the variance that the cycle must explain on unseen samples, to be confirmed: much when nearly one whole
+/// cycle was predicted, less after three.
+const SHARE_EARLY: f32 = 0.5;
+const SHARE_LATE: f32 = 0.2;
 const DROP: f32 = 0.02;
+/// The share must also be this many times what independent errors leave to chance, `1 / sqrt(n)`: slow noise looks like
+/// its own yesterday now and then.
+const CHANCE_TIMES: f32 = 4.0;
+/// Memory of the errors, in cycles.
+const ERROR_CYCLES: f32 = 3.0;
 /// A slot that was visited before learns at most this many usual errors from one value.
 const LEARN_CLIP: f32 = 3.0;
 
-/// Daily profile of one series.
+/// Which cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Period {
+    /// 24 slots of one hour.
+    Day,
+    /// 28 slots of six hours.
+    Week,
+}
+
+impl Period {
+    const fn slots(self) -> usize {
+        match self {
+            Self::Day => 24,
+            Self::Week => SLOTS_MAX,
+        }
+    }
+
+    pub(crate) const fn seconds(self) -> f64 {
+        match self {
+            Self::Day => DAY_SECONDS,
+            Self::Week => WEEK_SECONDS,
+        }
+    }
+
+    /// Slot at a time, and how far the time is from its middle, in slots, `-0.5 .. 0.5`.
+    fn place(self, at: Timestamp) -> (usize, f32) {
+        let (millis, per_slot) = match self {
+            Self::Day => (at.millis().rem_euclid(86_400_000), 3_600_000.0),
+            Self::Week => (
+                (at.millis() + MONDAY_MILLIS).rem_euclid(604_800_000),
+                21_600_000.0,
+            ),
+        };
+        let place = millis as f32 / per_slot;
+        let slot = (place as usize).min(self.slots() - 1);
+        (slot, place - slot as f32 - 0.5)
+    }
+}
+
+/// One cycle of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Profile {
-    /// Mean deviation in each slot, relative to the origin of the values.
-    slots: [[f32; SLOTS / 2]; 2],
-    seen: u64,
+pub(crate) struct Cycle {
+    period: Period,
     slot: u8,
-    /// Samples in this visit, and in the whole visit before it.
-    visit_len: u16,
-    visit_len_before: u16,
     /// Whether the slot had been visited before this visit.
     known: bool,
-    /// Sum over the slots of this visit's values, for a first visit.
-    predicted: u16,
-    /// Running mean over about a day and squared errors against it and against the profile.
-    level: f32,
-    level_n: u32,
-    error_level: f32,
-    error_profile: f32,
     confirmed: bool,
     /// Whether a confirmation was reported before.
     told: bool,
+    /// A bit for each slot visited.
+    seen: u32,
+    /// Samples in this visit, and in the whole visit before it.
+    visit_len: u16,
+    visit_len_before: u16,
+    /// Visits whose slot was known.
+    predicted: u16,
+    /// Mean deviation in each slot, relative to the origin of the values.
+    slots: [f32; SLOTS_MAX],
+    /// Running mean over about a cycle, squared errors against it and against the slots, and the product of
+    /// neighbouring errors against the slots.
+    level: f32,
+    n: u32,
+    n_predicted: u32,
+    error_level: f32,
+    error_slots: f32,
+    error_before: f32,
+    error_lag: f32,
 }
 
-impl Default for Profile {
-    fn default() -> Self {
+/// What a cycle says of one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Said {
+    deviation: f32,
+    residual: f32,
+    newly_confirmed: bool,
+}
+
+impl Cycle {
+    fn new(period: Period) -> Self {
         Self {
-            slots: [[0.0; SLOTS / 2]; 2],
-            seen: 0,
+            period,
             slot: u8::MAX,
-            visit_len: 0,
-            visit_len_before: 0,
             known: false,
-            predicted: 0,
-            level: 0.0,
-            level_n: 0,
-            error_level: 0.0,
-            error_profile: 0.0,
             confirmed: false,
             told: false,
+            seen: 0,
+            visit_len: 0,
+            visit_len_before: 0,
+            predicted: 0,
+            slots: [0.0; SLOTS_MAX],
+            level: 0.0,
+            n: 0,
+            n_predicted: 0,
+            error_level: 0.0,
+            error_slots: 0.0,
+            error_before: 0.0,
+            error_lag: 0.0,
         }
     }
-}
 
-/// What the profile says of one sample.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expected {
-    /// Deviation that the cycle explains; 0 before it is confirmed.
-    pub deviation: f32,
-    /// Residual to the same time of day whether confirmed or not; the value itself in an unseen slot.
-    pub residual: f32,
-    /// Whether the cycle was confirmed for the first time by this sample.
-    pub newly_confirmed: bool,
-}
-
-impl Profile {
-    /// Whether the daily cycle is confirmed.
-    pub fn confirmed(&self) -> bool {
-        self.confirmed
-    }
-
-    /// Share of the variance that the profile explains on samples it had not seen; at most 1, may be negative.
-    pub fn explained(&self) -> f32 {
+    /// Share of the variance that the slots explain on samples they had not seen; at most 1, may be negative.
+    fn explained(&self) -> f32 {
         if self.error_level > 0.0 {
-            1.0 - self.error_profile / self.error_level
+            1.0 - self.error_slots / self.error_level
         } else {
             0.0
         }
     }
 
-    /// Largest less smallest slot.
-    pub fn amplitude(&self) -> f32 {
-        let all = self.slots.as_flattened();
+    fn amplitude(&self) -> f32 {
+        let all = &self.slots[..self.period.slots()];
         let low = all.iter().copied().fold(f32::INFINITY, f32::min);
         let high = all.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         high - low
     }
 
-    /// Expected deviation from the level at a time; 0 before the cycle is confirmed.
-    pub fn expected(&self, at: Timestamp) -> f32 {
-        let slot = slot_of(at);
+    fn expected(&self, at: Timestamp) -> f32 {
+        let (slot, off) = self.period.place(at);
         if self.confirmed && self.seen >> slot & 1 == 1 {
-            self.slots.as_flattened()[slot]
+            self.between(slot, off)
         } else {
             0.0
         }
     }
 
+    /// The slot's value, or between it and its neighbour's where that is known too.
+    fn between(&self, slot: usize, off: f32) -> f32 {
+        let count = self.period.slots();
+        let other = if off < 0.0 {
+            slot + count - 1
+        } else {
+            slot + 1
+        } % count;
+        if self.seen >> other & 1 == 0 || other == usize::from(self.slot) && !self.known {
+            return self.slots[slot];
+        }
+        self.slots[slot] + off.abs() * (self.slots[other] - self.slots[slot])
+    }
+
     /// Judges and learns one value.
-    pub(crate) fn step(&mut self, x: f32, at: Timestamp) -> Expected {
-        let slot = slot_of(at);
+    fn step(&mut self, x: f32, at: Timestamp) -> Said {
+        let (slot, off) = self.period.place(at);
         if slot != usize::from(self.slot) {
             self.slot = slot as u8;
             self.known = self.seen >> slot & 1 == 1;
@@ -125,103 +184,210 @@ impl Profile {
             self.predicted = self.predicted.saturating_add(u16::from(self.known));
         }
         self.visit_len = self.visit_len.saturating_add(1);
-        let was = self.slots.as_flattened()[slot];
+        let was = if self.known {
+            self.between(slot, off)
+        } else {
+            self.level
+        };
+        let residual = x - was;
         let deviation = if self.confirmed && self.known {
             was
         } else {
             0.0
         };
-        let residual = if self.known { x - was } else { x - self.level };
-
-        // Same memory for both rivals: about a day of samples.
-        let per_day =
-            (SLOTS as f32 * f32::from(self.visit_len_before.max(self.visit_len))).max(24.0);
+        let per_cycle = (self.period.slots() as f32
+            * f32::from(self.visit_len_before.max(self.visit_len)))
+        .max(24.0);
         if self.known {
-            let weight = 1.0 / per_day;
-            let to_level = x - self.level;
-            // Outliers count, but not more than thrice the usual error: both rivals' while they compete.
-            let larger = self.error_level.max(self.error_profile);
-            let usual = if self.confirmed {
-                self.error_profile
-            } else {
-                larger
-            };
-            self.error_level += weight * (held(to_level, larger) - self.error_level);
-            self.error_profile += weight * (held(residual, usual) - self.error_profile);
+            self.compare(x - self.level, residual, per_cycle);
         }
-        self.level_n = self.level_n.saturating_add(1);
-        self.level += (1.0 / per_day).max(1.0 / self.level_n as f32) * (x - self.level);
+        self.n = self.n.saturating_add(1);
+        self.level += (1.0 / per_cycle).max(1.0 / self.n as f32) * (x - self.level);
+        self.learn(x, slot);
+        Said {
+            deviation,
+            residual,
+            newly_confirmed: self.decide(per_cycle),
+        }
+    }
 
+    /// Same memory for both rivals, and for how alike neighbouring errors are.
+    fn compare(&mut self, to_level: f32, to_slots: f32, per_cycle: f32) {
+        self.n_predicted = self.n_predicted.saturating_add(1);
+        let weight = (1.0 / (ERROR_CYCLES * per_cycle)).max(1.0 / self.n_predicted as f32);
+        // Outliers count, but not more than thrice the usual error: both rivals' while they compete.
+        let larger = self.error_level.max(self.error_slots);
+        let usual = if self.confirmed {
+            self.error_slots
+        } else {
+            larger
+        };
+        let to_level = held(to_level, larger);
+        let to_slots = held(to_slots, usual);
+        self.error_level += weight * (to_level * to_level - self.error_level);
+        self.error_slots += weight * (to_slots * to_slots - self.error_slots);
+        self.error_lag += weight * (to_slots * self.error_before - self.error_lag);
+        self.error_before = to_slots;
+    }
+
+    fn learn(&mut self, x: f32, slot: usize) {
         let share = if self.known {
             VISIT_WEIGHT / f32::from(self.visit_len_before)
         } else {
             1.0 / f32::from(self.visit_len)
         };
-        // What an outage did to these hours must not be expected of them tomorrow.
+        // What an outage did to these hours must not be expected of them next time.
         let usual = if self.confirmed {
-            self.error_profile
+            self.error_slots
         } else {
-            self.error_level.max(self.error_profile)
+            self.error_level.max(self.error_slots)
         };
         let limit = if self.known && usual > 0.0 {
             LEARN_CLIP * usual.sqrt()
         } else {
             f32::MAX
         };
+        let was = self.slots[slot];
         let next = was + share.min(1.0) * (x - was).clamp(-limit, limit);
         if next.is_finite() {
-            self.slots.as_flattened_mut()[slot] = next;
-        }
-        Expected {
-            deviation,
-            residual,
-            newly_confirmed: self.decide(),
+            self.slots[slot] = next;
         }
     }
 
-    fn decide(&mut self) -> bool {
+    fn decide(&mut self, per_cycle: f32) -> bool {
         let explained = self.explained();
         if self.confirmed {
             self.confirmed = explained > DROP;
             return false;
         }
-        self.confirmed = [CONFIRM_EARLY, CONFIRM_LATE]
-            .iter()
-            .any(|&(slots, share)| self.predicted >= slots && explained > share);
+        let whole = self.period.slots() as u16;
+        let least = if self.predicted >= 3 * whole {
+            SHARE_LATE
+        } else if self.predicted + 2 >= whole {
+            SHARE_EARLY
+        } else {
+            return false;
+        };
+        if explained <= least {
+            return false;
+        }
+        let alike = (self.error_lag / self.error_slots.max(f32::MIN_POSITIVE)).clamp(0.0, 0.999);
+        let n = (self.n_predicted as f32).min(2.0 * ERROR_CYCLES * per_cycle);
+        let independent = n * (1.0 - alike) / (1.0 + alike);
+        self.confirmed = explained * explained * independent > CHANCE_TIMES * CHANCE_TIMES;
         let first = self.confirmed && !self.told;
         self.told |= self.confirmed;
         first
     }
 }
 
-/// The square of an error, at most 9 times the `usual` square where that is known.
+/// An error, cut to thrice the usual one (given squared) where that is known.
 fn held(error: f32, usual: f32) -> f32 {
-    let square = error * error;
     if usual > 0.0 {
-        square.min(9.0 * usual)
+        let limit = 3.0 * usual.sqrt();
+        error.clamp(-limit, limit)
     } else {
-        square
+        error
     }
 }
 
-fn slot_of(at: Timestamp) -> usize {
-    ((at.second_of_day() / SLOT_SECONDS) as usize).min(SLOTS - 1)
+/// What the profile says of one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expected {
+    /// Deviation that the confirmed cycles explain.
+    pub deviation: f32,
+    /// Residual to the same time of day whether confirmed or not; to the usual level in an unseen slot.
+    pub residual: f32,
+    /// Length of a cycle that was confirmed for the first time by this sample, s.
+    pub newly_confirmed: Option<f64>,
+}
+
+/// Daily and weekly profile of one series.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    day: Cycle,
+    week: Cycle,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            day: Cycle::new(Period::Day),
+            week: Cycle::new(Period::Week),
+        }
+    }
+}
+
+impl Profile {
+    /// Lengths of the confirmed cycles, s: the day's, the week's.
+    pub fn periods(&self) -> [Option<f64>; 2] {
+        [&self.day, &self.week].map(|c| c.confirmed.then_some(c.period.seconds()))
+    }
+
+    /// Whether any cycle is confirmed.
+    pub fn confirmed(&self) -> bool {
+        self.day.confirmed || self.week.confirmed
+    }
+
+    /// Share of the variance that the newest confirmed cycle explains on samples it had not seen.
+    pub fn explained(&self) -> f32 {
+        self.newest().explained()
+    }
+
+    /// Largest less smallest slot of the newest confirmed cycle.
+    pub fn amplitude(&self) -> f32 {
+        self.newest().amplitude()
+    }
+
+    fn newest(&self) -> &Cycle {
+        if self.week.confirmed {
+            &self.week
+        } else {
+            &self.day
+        }
+    }
+
+    /// Expected deviation from the level at a time; 0 before a cycle is confirmed.
+    pub fn expected(&self, at: Timestamp) -> f32 {
+        self.day.expected(at) + self.week.expected(at)
+    }
+
+    /// Judges and learns one value.
+    pub(crate) fn step(&mut self, x: f32, at: Timestamp) -> Expected {
+        let day = self.day.step(x, at);
+        let week = self.week.step(x - self.day_left(x, &day), at);
+        let newly =
+            |said: &Said, cycle: &Cycle| said.newly_confirmed.then_some(cycle.period.seconds());
+        Expected {
+            deviation: day.deviation + week.deviation,
+            residual: day.residual,
+            newly_confirmed: newly(&week, &self.week).or(newly(&day, &self.day)),
+        }
+    }
+
+    /// What the day takes from a value before the week learns it: its slot once known, else nothing.
+    fn day_left(&self, x: f32, said: &Said) -> f32 {
+        if self.day.confirmed {
+            x - said.residual
+        } else {
+            0.0
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Days until the cycle is confirmed, at five-minute samples.
-    fn confirmed_after(days: i64, f: impl Fn(i64) -> f32) -> Option<i64> {
+    /// Days until each cycle is confirmed, at five-minute samples.
+    fn confirmed_after(days: i64, f: impl Fn(i64) -> f32) -> Vec<(f64, i64)> {
         let mut profile = Profile::default();
         (0..288 * days)
-            .find(|&i| {
-                profile
-                    .step(f(i), Timestamp::from_millis(i * 300_000))
-                    .newly_confirmed
+            .filter_map(|i| {
+                let said = profile.step(f(i), Timestamp::from_millis(i * 300_000));
+                said.newly_confirmed.map(|period| (period, i / 288))
             })
-            .map(|i| i / 288)
+            .collect()
     }
 
     fn noise(i: i64) -> f32 {
@@ -232,19 +398,32 @@ mod tests {
     #[test]
     fn daily_cycle_is_confirmed_on_the_second_day() {
         let wave = |i: i64| (i as f32 * std::f32::consts::TAU / 288.0).sin() + 0.5 * noise(i);
-        assert!(matches!(confirmed_after(5, wave), Some(1 | 2)));
+        let found = confirmed_after(5, wave);
+        assert!(matches!(found[..], [(DAY_SECONDS, 1 | 2)]), "{found:?}");
+    }
+
+    #[test]
+    fn quiet_weekends_are_a_weekly_cycle() {
+        let demand = |i: i64| {
+            let weekend = (i / 288 + 3) % 7 >= 5;
+            let day = (i as f32 * std::f32::consts::TAU / 288.0).sin();
+            day + if weekend { -4.0 } else { 0.0 } + 0.5 * noise(i)
+        };
+        let found = confirmed_after(36, demand);
+        let week = found.iter().find(|f| f.0 == WEEK_SECONDS);
+        assert!(week.is_some_and(|f| f.1 <= 21), "{found:?}");
     }
 
     #[test]
     fn noise_and_trend_have_no_cycle() {
-        assert_eq!(confirmed_after(20, noise), None);
-        assert_eq!(confirmed_after(20, |i| i as f32 * 0.01 + noise(i)), None);
-        assert_eq!(confirmed_after(20, |_| 3.0), None);
+        assert_eq!(confirmed_after(20, noise), []);
+        assert_eq!(confirmed_after(20, |i| i as f32 * 0.01 + noise(i)), []);
+        assert_eq!(confirmed_after(20, |_| 3.0), []);
     }
 
     #[test]
     fn other_period_is_not_daily() {
         let wave = |i: i64| (i as f32 * std::f32::consts::TAU / 200.0).sin() + 0.3 * noise(i);
-        assert_eq!(confirmed_after(12, wave), None);
+        assert_eq!(confirmed_after(12, wave), []);
     }
 }

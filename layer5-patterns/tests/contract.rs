@@ -121,6 +121,22 @@ fn watch() {
     check(|| Watch::new(&WatchConfig::default()));
 }
 
+#[test]
+fn a_watch_restored_in_mid_stream_says_the_same() {
+    let config = WatchConfig::default();
+    let stream = samples(4000);
+    let mut whole = Watch::new(&config);
+    let mut parts = whole;
+    for (i, &(value, at)) in stream.iter().enumerate() {
+        if i % 333 == 0 {
+            let text = serde_json::to_string(&parts).expect("plain data");
+            parts = serde_json::from_str(&text).expect("what was written");
+        }
+        let said = whole.update(value, at, &config);
+        assert_eq!(parts.update(value, at, &config), said, "at {i}");
+    }
+}
+
 /// Values that tempt an implementation to overflow, divide by zero or lose its scale.
 fn awkward() -> impl Strategy<Value = f64> {
     prop_oneof![

@@ -9,4 +9,5 @@ pub mod labelled;
 pub mod nab;
 pub mod optimize;
 pub mod periods;
+pub mod quiet;
 pub mod speed;

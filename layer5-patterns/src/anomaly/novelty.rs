@@ -1,25 +1,26 @@
 //! First sight of a context never met before: each feature against the furthest it has ever been.
-//! In: values relative to an origin, and their residual to the daily profile. Out: a strength, 0 while nothing
-//! is new. Called from: `watch`; usable alone as [`Novelty`].
-//! Notation: z the robust distance of a feature, reach the largest z so far (fading, a side each), W the window.
-//! strength = weighted sum over features of ln(z / reach), each cut to `0 ..= STRENGTH_MAX`.
-//! Invariants: values enter the reach `BLOCK * BLOCKS` samples late or more, so a growing anomaly does not hide itself.
+//! In: values relative to an origin, their residual to the profile, times. Out: a strength, 0 while nothing is new.
+//! Called from: `watch`; usable alone as [`Novelty`].
+//! Notation: z the robust distance of a feature, reach how far it is known to go (fading, a side each), W the window.
+//! strength = experience * weighted sum over features of ln(z / reach), each cut to `0 ..= STRENGTH_MAX`.
+//! Invariants: values enter the reach `BLOCK * BLOCKS` samples late or more, so a growing anomaly does not hide itself;
+//! one visit moves the reach half way (on the logarithm), so what happened once is still news the second time.
 //! Reference: novelty by context memory (CAD OSE) and by categories (ARTime), both in the Numenta Anomaly
-//! Benchmark, Lavin and Ahmad (2015), <https://doi.org/10.1109/ICMLA.2015.141>.
+//! Benchmark, Lavin and Ahmad (2015), <https://doi.org/10.1109/ICMLA.2015.141>; decision 0008.
 
 use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::spike::narrow;
 use crate::detector::Part;
-use crate::stats::robust::RobustScale;
+use crate::stats::robust::Spread;
 
 /// Samples in the rolling window.
 const W: usize = 15;
-/// Features: rolling mean, difference, log variance, residual, smoothed residual.
+/// Features: rolling mean, log variance, residual, smoothed residual, the value itself.
 const FEATURES: usize = 5;
 /// What each adds: the variance and the smoothed residual repeat in part what mean and residual say.
-const WEIGHTS: [f32; FEATURES] = [1.0, 1.0, 0.5, 1.0, 0.5];
+const WEIGHTS: [f32; FEATURES] = [1.0, 0.5, 1.0, 0.5, 1.0];
 /// Weight of the newest residual in the smoothed one.
 const SMOOTHING: f32 = 0.05;
 /// Memory of location and scale, in samples.
@@ -33,6 +34,10 @@ const FADE: f32 = 2.0;
 const FADE_START: f32 = 200.0;
 /// Experience beyond which the fading stays as it is: two months of five-minute samples.
 const EXPERIENCE_MAX: u32 = 16_384;
+/// Days, or samples of a fast series, after which novelty counts half: before a few days have passed most of what is
+/// seen for the first time is only the first Monday, the first night, the first backup.
+const DAYS_HALF: f32 = 3.0;
+const SAMPLES_HALF: f32 = 10_000.0;
 /// Samples per block of the delay line, and blocks held back.
 const BLOCK: u8 = 25;
 const BLOCKS: usize = 3;
@@ -41,45 +46,69 @@ const REACH_MIN: f32 = 2.0;
 /// Most that one feature adds: one value gone wild alone is not everything.
 const STRENGTH_MAX: f32 = 1.0;
 const Z_MAX: f32 = 60.0;
+/// Steps per unit of the square root of a held-back distance: 60 scales fit a byte, 3 scales are held to 2 %.
+const CODES: f32 = 32.0;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Feature {
-    scale: RobustScale,
+    spread: Spread,
     reach: [f32; 2],
-    waiting: [[f32; 2]; BLOCKS],
+    /// Largest distance of each block held back, coded, a side each; the newest block first.
+    waiting: [[u8; 2]; BLOCKS],
 }
 
 impl Feature {
-    fn step(&mut self, x: f32, turn: bool) -> f32 {
-        let z = self.scale.z(x, Z_MAX);
-        self.scale.update(x, ALPHA, CLIP);
-        if self.scale.n() < LEARN {
+    /// Takes the `n`-th value in. `turn`: whether a block begins.
+    fn step(&mut self, x: f32, n: u32, turn: bool) -> f32 {
+        let z = self.spread.z(x, Z_MAX);
+        self.spread.update(x, n, ALPHA, CLIP);
+        if n < LEARN {
             return 0.0;
         }
         if turn {
-            for side in 0..2 {
-                self.reach[side] = self.reach[side].max(self.waiting[BLOCKS - 1][side]);
-            }
-            self.waiting.copy_within(0..BLOCKS - 1, 1);
-            self.waiting[0] = [0.0; 2];
+            self.learn_oldest();
         }
         let side = usize::from(z < 0.0);
         let size = z.abs();
-        self.waiting[0][side] = self.waiting[0][side].max(size);
-        let strength = (size / self.reach[side].max(REACH_MIN))
-            .ln()
-            .clamp(0.0, STRENGTH_MAX);
-        let experience = self.scale.n().min(EXPERIENCE_MAX) as f32;
+        self.waiting[0][side] = self.waiting[0][side].max(coded(size));
+        let reach = self.reach[side].max(REACH_MIN);
+        let strength = if size > reach {
+            (size / reach).ln().min(STRENGTH_MAX)
+        } else {
+            0.0
+        };
+        let experience = n.min(EXPERIENCE_MAX) as f32;
         let keep = 1.0 - FADE / (experience + FADE_START);
         self.reach[0] *= keep;
         self.reach[1] *= keep;
         strength
     }
+
+    fn learn_oldest(&mut self) {
+        for (reach, &code) in self.reach.iter_mut().zip(&self.waiting[BLOCKS - 1]) {
+            let visited = decoded(code);
+            if visited > *reach {
+                let known = reach.max(REACH_MIN).min(visited);
+                *reach = (known * visited).sqrt();
+            }
+        }
+        self.waiting.copy_within(0..BLOCKS - 1, 1);
+        self.waiting[0] = [0; 2];
+    }
+}
+
+fn coded(size: f32) -> u8 {
+    (CODES * size.sqrt() + 0.5) as u8
+}
+
+fn decoded(code: u8) -> f32 {
+    (f32::from(code) / CODES).powi(2)
 }
 
 /// Novelty of one series over several features.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Novelty {
+    since: Timestamp,
     window: [f32; W],
     head: u8,
     phase: u8,
@@ -90,8 +119,10 @@ pub struct Novelty {
 
 impl Novelty {
     /// Takes a value and its residual in; returns the strength.
-    pub(crate) fn step(&mut self, x: f32, residual: f32) -> f32 {
-        let previous = self.window[(usize::from(self.head) + W - 1) % W];
+    pub(crate) fn step(&mut self, x: f32, residual: f32, at: Timestamp) -> f32 {
+        if self.n == 0 {
+            self.since = at;
+        }
         self.window[usize::from(self.head)] = x;
         self.head = ((usize::from(self.head) + 1) % W) as u8;
         self.n = self.n.saturating_add(1);
@@ -108,22 +139,33 @@ impl Novelty {
             .map(|v| (v - mean) * (v - mean))
             .sum::<f32>()
             / W as f32;
-        let scale = self.features[0].scale.scale();
+        let scale = self.features[0].spread.scale();
         let log_variance = (variance + 1e-4 * scale * scale + f32::MIN_POSITIVE).ln();
-        let values = [mean, x - previous, log_variance, residual, self.smoothed];
+        let values = [mean, log_variance, residual, self.smoothed, x];
         let mut strength = 0.0;
+        let n = self.n - W as u32;
         for ((feature, value), weight) in self.features.iter_mut().zip(values).zip(WEIGHTS) {
-            strength += weight * feature.step(value, turn);
+            strength += weight * feature.step(value, n, turn);
+        }
+        if strength > 0.0 {
+            strength *= self.experience(at);
         }
         strength
+    }
+
+    /// How much of a novelty counts, `0 ..= 1`.
+    fn experience(&self, at: Timestamp) -> f32 {
+        let days = (at.seconds_since(self.since) / 86_400.0) as f32;
+        let n = self.n as f32;
+        (days / (days + DAYS_HALF)).max(n / (n + SAMPLES_HALF))
     }
 }
 
 impl Part for Novelty {
     const WARM_UP: u32 = W as u32 + LEARN;
 
-    fn score(&mut self, value: f64, origin: &mut f64, _at: Timestamp) -> f64 {
+    fn score(&mut self, value: f64, origin: &mut f64, at: Timestamp) -> f64 {
         let x = narrow(value - *origin);
-        1.0 - f64::from(-self.step(x, x)).exp()
+        1.0 - f64::from(-self.step(x, x, at)).exp()
     }
 }

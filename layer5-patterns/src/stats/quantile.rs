@@ -1,6 +1,7 @@
 //! Rank of a value among all that came before, from a fixed number of counters.
 //! In: non-negative values of any size. Out: the share of the past at or above a value. Called from: the score.
-//! Notation: bins of equal width in `ln(1 + value / unit)`.
+//! Notation: z the robust distance of `ln(1 + value)` from its usual place; bins of equal width in `asinh z`, that is
+//! fine in the middle and ever wider outwards.
 //! Invariants: ranks fall as the value grows; the counters are halved together before any can overflow, so the
 //! past fades with a half-life of some 30 000 values.
 //! Reference: conformal p-values, Vovk, Gammerman and Shafer (2005), ch. 2; log-spaced bins as in DDSketch,
@@ -8,10 +9,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::robust::Spread;
+
 /// Number of counters.
 const BINS: usize = 32;
-/// Bins per factor e.
-const RESOLUTION: f32 = 4.0;
+/// Bins per unit of `asinh z`, and the bin where z = 0 begins: z from -4 to 60 is told apart.
+const RESOLUTION: f32 = 4.6;
+const MIDDLE: f32 = 10.0;
+/// Memory of the usual place, in values.
+const ALPHA: f32 = 1.0 / 4000.0;
+const CLIP: f32 = 3.0;
+const Z_MAX: f32 = 1e3;
 /// A counter that reaches this halves all.
 const COUNT_MAX: u16 = 32_768;
 
@@ -20,22 +28,26 @@ const COUNT_MAX: u16 = 32_768;
 pub struct RankSketch {
     counts: [u16; BINS],
     total: u32,
+    usual: Spread,
 }
 
 impl RankSketch {
-    fn place(value: f32) -> (usize, f32) {
-        let x = (RESOLUTION * value.max(0.0).ln_1p()).min(BINS as f32 - 1.001);
+    /// Bin of a value by its logarithm, and how far into it.
+    fn place(&self, log: f32) -> (usize, f32) {
+        let z = self.usual.z(log, Z_MAX);
+        let x = (MIDDLE + RESOLUTION * z.asinh()).clamp(0.0, BINS as f32 - 1.001);
         (x as usize, x.fract())
     }
 
     /// Takes one value in (`>= 0`; not-a-number is ignored).
     pub fn update(&mut self, value: f32) {
-        if value.is_nan() {
-            return;
-        }
-        let (bin, _) = Self::place(value);
+        self.judge(value, 1.0);
+    }
+
+    fn count(&mut self, log: f32, bin: usize) {
         self.counts[bin] += 1;
         self.total += 1;
+        self.usual.update(log, self.total, ALPHA, CLIP);
         if self.counts[bin] >= COUNT_MAX {
             self.total = 0;
             for count in &mut self.counts {
@@ -61,10 +73,27 @@ impl RankSketch {
     /// assert!(ranks.p(0.0) > 0.9);
     /// ```
     pub fn p(&self, value: f32) -> f32 {
-        let (bin, within) = Self::place(value);
+        self.p_at(self.place(value.max(0.0).ln_1p()), 1.0)
+    }
+
+    /// The p-value of a value, which then is one of the past. `alike`: neighbouring values that are as good as one, for
+    /// which a value counts itself so many times; 1 where they are independent. Not-a-number is judged as 0 and ignored.
+    pub fn judge(&mut self, value: f32, alike: f32) -> f32 {
+        let log = value.max(0.0).ln_1p();
+        let place = self.place(log);
+        let p = self.p_at(place, alike);
+        if !value.is_nan() {
+            self.count(log, place.0);
+        }
+        p
+    }
+
+    fn p_at(&self, (bin, within): (usize, f32), alike: f32) -> f32 {
         let above: u32 = self.counts[bin + 1..].iter().map(|&c| u32::from(c)).sum();
-        let here = f32::from(self.counts[bin]) * (1.0 - within);
-        (above as f32 + here + 1.0) / (self.total as f32 + 1.0)
+        let above = above as f32 + alike;
+        let here = f32::from(self.counts[bin]);
+        // Geometric between the borders of the bin: tails fall like that, and a wide bin holds a piece of one.
+        above * ((above + here) / above).powf(1.0 - within) / (self.total as f32 + alike)
     }
 
     /// Number of values held.

@@ -11,38 +11,24 @@ use serde::{Deserialize, Serialize};
 /// Values taken before the clip applies: fewer give no scale worth clipping at.
 const CLIP_AFTER: u32 = 8;
 
-/// Exponentially weighted, Huberised location and scale.
+/// Exponentially weighted, Huberised location and scale, of a series whose values are counted elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct RobustScale {
+pub struct Spread {
     location: f32,
     variance: f32,
-    n: u32,
 }
 
-impl RobustScale {
-    /// Takes one value in. `alpha` in (0, 1]: weight of the newest value once `n > 1/alpha`.
+impl Spread {
+    /// Takes the `n`-th value in, `n` from 1. `alpha` in (0, 1]: weight of the newest value once `n > 1/alpha`.
     /// `clip`: residuals count at most this many scales.
-    ///
-    /// # Example
-    /// ```
-    /// use layer5_patterns::stats::robust::RobustScale;
-    /// let mut r = RobustScale::default();
-    /// for i in 0..1000 {
-    ///     r.update((i % 3) as f32, 0.01, 3.0);
-    /// }
-    /// let before = r.location();
-    /// r.update(1e6, 0.01, 3.0);
-    /// assert!((r.location() - before).abs() <= 0.01 * 3.0 * r.scale() * 1.01);
-    /// ```
-    pub fn update(&mut self, value: f32, alpha: f32, clip: f32) {
-        self.n = self.n.saturating_add(1);
-        if self.n == 1 {
+    pub fn update(&mut self, value: f32, n: u32, alpha: f32, clip: f32) {
+        if n <= 1 {
             self.location = value;
             return;
         }
-        let weight = alpha.max(1.0 / self.n as f32);
+        let weight = alpha.max(1.0 / n as f32);
         let mut residual = value - self.location;
-        if self.n > CLIP_AFTER && self.variance > 0.0 {
+        if n > CLIP_AFTER && self.variance > 0.0 {
             let limit = clip * self.variance.sqrt();
             residual = residual.clamp(-limit, limit);
         }
@@ -75,6 +61,49 @@ impl RobustScale {
         }
         (residual / self.scale().max(floor)).clamp(-limit, limit)
     }
+}
+
+/// A [`Spread`] that counts its values itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RobustScale {
+    spread: Spread,
+    n: u32,
+}
+
+impl RobustScale {
+    /// Takes one value in. `alpha` in (0, 1]: weight of the newest value once `n > 1/alpha`.
+    /// `clip`: residuals count at most this many scales.
+    ///
+    /// # Example
+    /// ```
+    /// use layer5_patterns::stats::robust::RobustScale;
+    /// let mut r = RobustScale::default();
+    /// for i in 0..1000 {
+    ///     r.update((i % 3) as f32, 0.01, 3.0);
+    /// }
+    /// let before = r.location();
+    /// r.update(1e6, 0.01, 3.0);
+    /// assert!((r.location() - before).abs() <= 0.01 * 3.0 * r.scale() * 1.01);
+    /// ```
+    pub fn update(&mut self, value: f32, alpha: f32, clip: f32) {
+        self.n = self.n.saturating_add(1);
+        self.spread.update(value, self.n, alpha, clip);
+    }
+
+    /// Location, in the unit of the values.
+    pub fn location(&self) -> f32 {
+        self.spread.location()
+    }
+
+    /// Scale (a standard deviation of the clipped residuals), in the unit of the values.
+    pub fn scale(&self) -> f32 {
+        self.spread.scale()
+    }
+
+    /// Scales that `value` lies off the location, as [`Spread::z`].
+    pub fn z(&self, value: f32, limit: f32) -> f32 {
+        self.spread.z(value, limit)
+    }
 
     /// Number of values taken, saturating.
     pub fn n(&self) -> u32 {
@@ -83,7 +112,7 @@ impl RobustScale {
 
     /// Keeps `share` of the variance, in 0 ..= 1: the rest is explained by now.
     pub fn narrow(&mut self, share: f32) {
-        self.variance *= share.clamp(0.0, 1.0);
+        self.spread.variance *= share.clamp(0.0, 1.0);
     }
 
     /// Lets the next values weigh as if only `n` had been seen: the values are now of another kind.

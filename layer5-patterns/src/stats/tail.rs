@@ -3,8 +3,8 @@
 //! Called from: spike and shift detection, whose thresholds are probabilities instead of multiples of a scale.
 //! Notation: u the tracked upper quantile, q its level, excess y = magnitude - u, xi the tail index.
 //! Invariants: `p` falls with the magnitude and lies in (0, 1]; a heavy tail is believed only as far as seen.
-//! The probability is the geometric mean of two laws: a generalised Pareto fitted by moments, which is sharp for
-//! light tails, and a Pareto by Hill's estimate, which stays honest for heavy ones.
+//! The probability is a geometric mean of two laws, weighted by how heavy the tail is: a generalised Pareto fitted by
+//! moments, which is sharp for light tails, and a Pareto by Hill's estimate, which stays honest for heavy ones.
 //! Reference: Siffer et al. (2017), SPOT, KDD, <https://doi.org/10.1145/3097983.3098144>; moment estimate of the
 //! generalised Pareto law after Hosking and Wallis (1987), Technometrics 29(3), 339-349.
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Share of values beyond `u`. Siffer et al. take 2 %.
 const Q: f32 = 0.02;
+const LN_Q: f32 = -3.912_023;
 /// Excesses that the prior (a tail a little heavier than exponential) is worth.
 const PRIOR_EXCESSES: f32 = 25.0;
 /// Mean excess of a Gaussian magnitude over its 98 % quantile (2.33), in scales.
@@ -20,6 +21,10 @@ const PRIOR_MEAN: f32 = 0.36;
 const PRIOR_SQUARE: f32 = 0.2736;
 /// Mean of `ln(magnitude / u)` beyond `u`, for a Gaussian.
 const PRIOR_LOG: f32 = 0.14;
+/// Tail index, at least and at most: a Gaussian's at this threshold is about -0.1, a bounded value's is lower.
+const XI: (f32, f32) = (-0.12, 0.45);
+/// Mean logarithm of the excess, in Gaussian ones, from which on the tail is all Pareto; from one less it is not at all.
+const PARETO_FROM: f32 = 2.2;
 /// Weight of the newest excess once the tail is well known: a memory of some 10 000 samples.
 const ALPHA: f32 = 1.0 / 200.0;
 
@@ -87,15 +92,19 @@ impl Tail {
         if excess <= 0.0 {
             // Below the threshold the body is taken as Gaussian in shape, scaled to meet the tail.
             let share = (magnitude / self.u).max(0.0);
-            return Q.powf(share * share).min(1.0);
+            return (LN_Q * share * share).exp().min(1.0);
         }
         let variance = (self.square - self.mean * self.mean).max(1e-6);
         let ratio = self.mean * self.mean / variance;
-        let xi = (0.5 * (1.0 - ratio)).clamp(0.02, 0.45);
+        let xi = (0.5 * (1.0 - ratio)).clamp(XI.0, XI.1);
+        // At xi = 0 the law is exponential; near it the formula loses its digits.
+        let xi = if xi.abs() < 1e-3 { 1e-3 } else { xi };
         let sigma = (self.mean * (1.0 - xi)).max(1e-6);
-        let light = -(1.0 + xi * excess / sigma).ln() / xi;
+        let light = -(1.0 + xi * excess / sigma).max(1e-30).ln() / xi;
         let heavy = -(magnitude / self.u).ln() / self.log_excess.max(1e-3);
-        (Q * (0.5 * (light + heavy)).exp()).max(1e-30)
+        let seen = self.excesses as f32 / (self.excesses as f32 + PRIOR_EXCESSES);
+        let weight = seen * (PARETO_FROM - self.log_excess / PRIOR_LOG).clamp(0.0, 1.0);
+        (Q * (weight * light + (1.0 - weight) * heavy).exp()).max(1e-30)
     }
 }
 
