@@ -4,6 +4,7 @@
 //! counted begins after the first day, as a stated rate is one of a watch that has seen a day.
 
 use std::f64::consts::TAU;
+use std::panic::resume_unwind;
 use std::thread;
 
 use layer5_core::{PatternKind, Timestamp, event::Detail};
@@ -148,14 +149,6 @@ impl Said {
     pub fn per_day(&self, count: u64) -> f64 {
         count as f64 / self.days.max(1) as f64
     }
-
-    /// Everything but alarms, per series per day.
-    #[must_use]
-    pub fn findings_per_day(&self) -> f64 {
-        self.per_day(
-            self.anomalies + self.change_points + self.trends + self.flatlines + self.cycles,
-        )
-    }
 }
 
 /// Watches `series` seeded series of one kind for `days` days.
@@ -176,7 +169,7 @@ pub fn watch(kind: Quiet, series: u64, days: usize, seed: u64) -> Said {
             })
             .collect();
         for part in parts {
-            all.add(&part.join().expect("watching is total"));
+            all.add(&part.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
     });
     all
