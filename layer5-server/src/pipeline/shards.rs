@@ -22,7 +22,7 @@ use crate::{
 /// How shards are written into a snapshot.
 pub(crate) const SHARD_FORMAT: Format = Format {
     kind: 20,
-    version: 2,
+    version: 3,
 };
 
 /// The longest time in which a shard looks at its questions.
