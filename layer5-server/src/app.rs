@@ -30,10 +30,10 @@ use crate::{
     intake::{BorderLimits, Intake, SharedNames, Waiting},
     metrics::Meters,
     neighbours::DoorError,
-    pipeline::{self, Committer, Inbox, ShardLinks, StopReason},
+    pipeline::{self, Committer, Inbox, KeeperLinks, Keeping, ShardLinks, StopReason},
     refinery::{Reading, Roles, Tuner, shard::SavedAgent},
     sources::Sources,
-    store::{OpenError, PatternQuery, ReadError, Store, StoreConfig},
+    store::{OpenError, PatternQuery, ReadError, Retention, Store, StoreConfig},
 };
 
 /// Messages that may wait for the committer.
@@ -124,6 +124,7 @@ pub struct Running {
     stop_tasks: watch::Sender<bool>,
     tasks: Vec<Task<()>>,
     committer: JoinHandle<StopReason>,
+    keeper: KeeperLinks,
     shards: Vec<JoinHandle<()>>,
     tuner: JoinHandle<()>,
     failed: watch::Receiver<bool>,
@@ -151,6 +152,10 @@ impl Running {
         drop(self.doors);
         let (committer, shards, tuner, feed) =
             (self.committer, self.shards, self.tuner, self.tuner_feed);
+        let KeeperLinks {
+            stop: keep_on,
+            thread: keeper,
+        } = self.keeper;
         let joined = tokio::task::spawn_blocking(move || {
             let reason = committer.join().map_err(|_panic| StopError::Panicked)?;
             let _gone = feed.send(pipeline::TunerFeed::Stop);
@@ -158,6 +163,8 @@ impl Running {
                 shard.join().map_err(|_panic| StopError::Panicked)?;
             }
             tuner.join().map_err(|_panic| StopError::Panicked)?;
+            drop(keep_on);
+            keeper.join().map_err(|_panic| StopError::Panicked)?;
             Ok(reason)
         });
         match joined.await.map_err(|_panic| StopError::Panicked)?? {
@@ -202,6 +209,7 @@ struct Threads {
     inbox: Sender<Inbox>,
     tuner_feed: Sender<pipeline::TunerFeed>,
     committer: JoinHandle<StopReason>,
+    keeper: KeeperLinks,
     shards: Vec<JoinHandle<()>>,
     tuner: JoinHandle<()>,
     failed: watch::Receiver<bool>,
@@ -222,6 +230,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         data_dir: config.store.data_dir.clone(),
         source,
     };
+    let keeping = keeping(&config);
     let mut names = restored_names(&store, &config)?;
     let persisted = (names.n_agents(), names.n_metrics(), names.n_series());
     let (roles, cohorts) = roles(&config, &mut names)?;
@@ -243,6 +252,8 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         detect: config.patterns.enabled,
         roles: roles.clone(),
         capacity: config.pipeline.shard_capacity,
+        late_seconds: config.limits.late_seconds,
+        store: Arc::clone(&store),
         inbox: inbox.clone(),
         tuner: tuner_feed.clone(),
         counters: Arc::clone(&counters),
@@ -299,7 +310,6 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
             group_samples_max: config.pipeline.group_samples_max,
             tick: Duration::from_millis(config.pipeline.tick_millis),
             snapshot_samples: config.store.snapshot_samples,
-            raw_seconds: config.store.raw_days * 86_400.0,
         },
         state: pipeline::State::after(
             store.totals().last_seq,
@@ -308,6 +318,8 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         ),
     };
     replay(&mut committer, snapshot.seq, first_event_again, &config)?;
+    let keeper = pipeline::spawn_keeper(Arc::clone(&store), Arc::clone(&counters), keeping)
+        .map_err(machine)?;
     let (failing, failed) = watch::channel(false);
     let committer = std::thread::Builder::new()
         .name("committer".into())
@@ -338,6 +350,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         inbox,
         tuner_feed,
         committer,
+        keeper,
         shards: shard_threads,
         tuner,
         failed,
@@ -385,6 +398,7 @@ impl Threads {
             stop_tasks,
             tasks,
             committer: self.committer,
+            keeper: self.keeper,
             shards: self.shards,
             tuner: self.tuner,
             failed: self.failed,
@@ -551,36 +565,34 @@ struct Snapshot {
 
 impl Snapshot {
     fn read(store: &Store) -> Result<Self, ReadError> {
-        let Some((seq, parts)) = store.latest_snapshot()? else {
+        let Some(parts) = store.latest_snapshot()? else {
             return Ok(Self::default());
         };
-        Ok(Self::decode(seq, &parts).unwrap_or_else(|error| {
-            // A snapshot only saves time as long as the log goes back to its beginning.
-            tracing::warn!(seq, %error, "the snapshot can't be used, the log is replayed");
-            Self::default()
-        }))
-    }
-
-    fn decode(seq: u64, parts: &[(String, Vec<u8>)]) -> Result<Self, codec::DecodeError> {
         let mut snapshot = Self {
-            seq,
+            seq: parts.seq,
             ..Self::default()
         };
-        for (name, bytes) in parts {
-            match name.as_str() {
-                "tuner" => snapshot.tuner = Some(codec::decode(pipeline::TUNER_FORMAT, bytes)?),
-                "committer" => {
-                    let bookmark: pipeline::Bookmark =
-                        codec::decode(pipeline::BOOKMARK_FORMAT, bytes)?;
-                    snapshot.bookmark = bookmark;
-                }
-                _ => {
-                    let agents: Vec<SavedAgent> = codec::decode(pipeline::SHARD_FORMAT, bytes)?;
-                    snapshot.agents.extend(agents);
-                }
+        for part in parts {
+            let (name, bytes) = part?;
+            if let Err(error) = snapshot.take(&name, &bytes) {
+                let seq = snapshot.seq;
+                tracing::warn!(seq, %error, "the snapshot can't be used, what there is of the log is replayed");
+                return Ok(Self::default());
             }
         }
         Ok(snapshot)
+    }
+
+    fn take(&mut self, name: &str, bytes: &[u8]) -> Result<(), codec::DecodeError> {
+        match name {
+            "tuner" => self.tuner = Some(codec::decode(pipeline::TUNER_FORMAT, bytes)?),
+            "committer" => self.bookmark = codec::decode(pipeline::BOOKMARK_FORMAT, bytes)?,
+            _ => {
+                let agents: Vec<SavedAgent> = codec::decode(pipeline::SHARD_FORMAT, bytes)?;
+                self.agents.extend(agents);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -625,7 +637,7 @@ fn replay(
         }
     }
     if n_samples > 0 || store.totals().last_seq > snapshot_seq {
-        committer.settle();
+        committer.settle(n_samples);
     }
     committer.replayed();
     let seconds = began.elapsed().as_secs_f64();
@@ -653,6 +665,22 @@ fn first_group_needed(store: &Store, dedup_from: Timestamp, snapshot_seq: u64) -
         }
     }
     low
+}
+
+fn keeping(config: &Config) -> Keeping {
+    let store = &config.store;
+    Keeping {
+        retention: Retention {
+            raw_seconds: store.raw_days * 86_400.0,
+            aggregate_seconds: store.aggregate_days.max(store.raw_days) * 86_400.0,
+            bucket_nanos: (store.aggregate_seconds * 1e9) as i64,
+            disk_bytes_max: store.disk_bytes_max,
+        },
+        // Twice, so that a clock that is set back loses nothing.
+        log_seconds: 2.0 * config.limits.dedup_window_seconds,
+        share: store.compaction_share,
+        bytes_per_second: store.compaction_bytes_per_second,
+    }
 }
 
 fn store_config(config: &Config) -> StoreConfig {

@@ -35,6 +35,8 @@ pub struct Counters {
     pub samples_processed: Count,
     /// Reports that were already known.
     pub duplicates: Count,
+    /// Reports that came behind a newer one of their agent: within the window for late ones, and beyond it.
+    pub late: [Count; 2],
     /// Reports refused, in the order of [`Reason::ALL`].
     pub rejected: [Count; Reason::ALL.len()],
     /// Requests refused because the intake was full.
@@ -51,6 +53,16 @@ pub struct Counters {
     pub commits: Count,
     /// `recorded_at` of the newest report of each source, nanoseconds; 0 before the first.
     pub newest_recorded_at: [AtomicI64; Source::ALL.len()],
+    /// Bytes of history written, merges included.
+    pub history_written_bytes: Count,
+    /// Time of the background work on history, us.
+    pub compaction_micros: Count,
+    /// Log segments that nothing needed any more.
+    pub log_segments_dropped: Count,
+    /// Blocks of samples that became aggregates, by age or by the disk budget.
+    pub sample_blocks_expired: Count,
+    /// Blocks of aggregates that went, by age or by the disk budget.
+    pub bucket_blocks_expired: Count,
     /// Whether the store failed: nothing is taken any more.
     pub failed: AtomicBool,
     /// Whether the disk is too full to take anything now.

@@ -110,7 +110,7 @@ impl Refinery {
         let bytes: Vec<Vec<u8>> = self
             .shards
             .iter()
-            .map(|s| codec::encode(SNAPSHOT, &s.save()))
+            .flat_map(|s| s.save(8).map(|agents| codec::encode(SNAPSHOT, &agents)))
             .collect();
         let tuner = codec::encode(SNAPSHOT, &self.tuner);
         let tuner = codec::decode(SNAPSHOT, &tuner).expect("what was just written");

@@ -137,6 +137,14 @@ fn pending(store: &Store) -> Vec<Uuid> {
         .collect()
 }
 
+type Part = (String, Vec<u8>);
+
+/// Position and parts of the newest snapshot.
+fn newest_snapshot(store: &Store) -> Option<(u64, Vec<Part>)> {
+    let snapshot = store.latest_snapshot().unwrap()?;
+    Some((snapshot.seq, snapshot.map(Result::unwrap).collect()))
+}
+
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
@@ -261,7 +269,7 @@ fn an_empty_store_is_empty() {
         assert_eq!(store.totals(), Default::default());
         assert_eq!(logged(&store, 0), []);
         assert_eq!(store.first_seq(), None);
-        assert_eq!(store.latest_snapshot().unwrap(), None);
+        assert!(store.latest_snapshot().unwrap().is_none());
         assert_eq!(store.names().unwrap(), Default::default());
     }
 }
@@ -377,6 +385,8 @@ fn damage_in_the_log_is_named_and_never_skipped() {
     let store = open(dir.path());
     commit_all(&store, (1..=40).map(|seq| group(seq, 2000)));
     store.checkpoint().unwrap();
+    // What history has on disk is not read from the log at start.
+    store.flush_history().unwrap();
     drop(store);
     let files = segments(dir.path());
     assert!(files.len() > 2, "{files:?}");
@@ -681,35 +691,49 @@ fn the_newest_whole_snapshot_is_taken() {
     };
     for seq in [3, 5, 8] {
         store.write_snapshot(seq, &parts(seq as u8)).unwrap();
-        assert_eq!(
-            store.latest_snapshot().unwrap(),
-            Some((seq, parts(seq as u8)))
-        );
+        assert_eq!(newest_snapshot(&store), Some((seq, parts(seq as u8))));
     }
     let newest = dir.path().join("snapshots/00000000000000000008.l5");
     let good = fs::read(&newest).unwrap();
     assert_eq!(fs::read_dir(newest.parent().unwrap()).unwrap().count(), 2);
     for cut in [0, 7, 8, 20, good.len() / 2, good.len() - 1] {
         fs::write(&newest, &good[..cut]).unwrap();
-        assert_eq!(
-            store.latest_snapshot().unwrap(),
-            Some((5, parts(5))),
-            "cut at {cut}"
-        );
+        assert_eq!(newest_snapshot(&store), Some((5, parts(5))), "cut at {cut}");
     }
     for flipped in (0..good.len()).step_by(997) {
         let mut bad = good.clone();
         bad[flipped] ^= 0x10;
         fs::write(&newest, &bad).unwrap();
-        assert_eq!(
-            store.latest_snapshot().unwrap().unwrap().0,
-            5,
-            "flipped at {flipped}"
-        );
+        let seq = store.latest_snapshot().unwrap().unwrap().seq;
+        assert_eq!(seq, 5, "flipped at {flipped}");
     }
     fs::write(newest.with_extension("new"), b"half").unwrap();
     fs::write(&newest, &good).unwrap();
-    assert_eq!(store.latest_snapshot().unwrap().unwrap().0, 8);
+    assert_eq!(store.latest_snapshot().unwrap().unwrap().seq, 8);
+}
+
+#[test]
+fn a_snapshot_that_was_given_up_leaves_nothing_behind() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    commit_all(&store, (1..=9).map(|seq| group(seq, 1)));
+    store.begin_snapshot(3).unwrap();
+    store.add_to_snapshot(3, "shard-0", vec![1; 100]).unwrap();
+    assert!(store.wants_snapshot(3) && !store.wants_snapshot(4));
+    store.begin_snapshot(5).unwrap();
+    store.add_to_snapshot(3, "shard-1", vec![2; 100]).unwrap();
+    assert!(!store.complete_snapshot(3));
+    assert_eq!(store.publish_snapshot().unwrap(), None, "5 is not complete");
+    store.add_to_snapshot(5, "shard-0", vec![3]).unwrap();
+    assert!(store.complete_snapshot(5));
+    assert_eq!(store.publish_snapshot().unwrap(), Some(5));
+    assert_eq!(store.publish_snapshot().unwrap(), None, "once");
+    let only = vec![("shard-0".to_owned(), vec![3])];
+    assert_eq!(newest_snapshot(&store), Some((5, only)));
+    assert_eq!(
+        fs::read_dir(dir.path().join("snapshots")).unwrap().count(),
+        1
+    );
 }
 
 #[test]
@@ -727,6 +751,12 @@ fn old_segments_go_as_far_as_no_snapshot_needs_them() {
     );
 
     store.write_snapshot(40, &[]).unwrap();
+    assert_eq!(
+        store.drop_log_before(at(1000)).unwrap(),
+        0,
+        "history has none of it on disk"
+    );
+    store.flush_history().unwrap();
     let bytes = store.disk_bytes();
     let dropped = store.drop_log_before(at(30)).unwrap();
     assert!(dropped > 0 && store.disk_bytes() < bytes);

@@ -6,12 +6,15 @@
 mod alertmanager;
 mod analyze;
 mod check;
+mod deadletter;
 pub mod demo;
 mod log;
 mod optimize;
+mod repair;
 mod replay;
 mod series_file;
 mod serve;
+mod service;
 mod status;
 
 use std::{io::Write, process::ExitCode};
@@ -52,6 +55,8 @@ enum Command {
     Probe(check::ProbeArgs),
     Alert(alertmanager::alert::AlertArgs),
     Maintenance(alertmanager::maintenance::MaintenanceArgs),
+    Deadletter(deadletter::DeadletterArgs),
+    Repair(repair::RepairArgs),
     /// Print a completion script for your shell
     ///
     /// Example: layer5 completions bash > ~/.local/share/bash-completion/completions/layer5
@@ -75,6 +80,8 @@ pub fn run() -> ExitCode {
         Command::Probe(args) => check::run_probe(&args),
         Command::Alert(args) => alertmanager::alert::run(&args),
         Command::Maintenance(args) => alertmanager::maintenance::run(&args),
+        Command::Deadletter(args) => deadletter::run(&args),
+        Command::Repair(args) => repair::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "layer5", &mut script);

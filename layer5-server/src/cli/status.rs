@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use super::{Failure, Output, finish, print, runtime};
+use super::{Failure, Output, finish, print, runtime, service::ServiceArgs};
 
 /// Look at a running service
 #[derive(Args, Debug)]
@@ -15,12 +15,8 @@ use super::{Failure, Output, finish, print, runtime};
     layer5 status\n  \
     layer5 status --output json | jq .reports.stored")]
 pub(super) struct StatusArgs {
-    /// Where it listens
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    url: String,
-    /// A file with a reader's token, where tokens are set up
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    service: ServiceArgs,
     /// A table for people, or one JSON object for programs
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -31,40 +27,12 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
 }
 
 fn look(args: &StatusArgs) -> Result<(), Failure> {
-    let status = runtime()?.block_on(fetch(args))?;
+    let status = runtime()?.block_on(args.service.get("/api/v1/status"))?;
     match args.output {
         Output::Json => print(&format!("{status:#}\n")),
         Output::Text => print(&table(&status)),
     }
     Ok(())
-}
-
-async fn fetch(args: &StatusArgs) -> Result<Value, Failure> {
-    let url = format!("{}/api/v1/status", args.url.trim_end_matches('/'));
-    let mut request = reqwest::Client::new()
-        .get(&url)
-        .timeout(std::time::Duration::from_secs(10));
-    if let Some(path) = &args.token_file {
-        let token = std::fs::read_to_string(path)
-            .map_err(|e| Failure::new(66, format!("cannot read {}: {e}", path.display())))?;
-        request = request.bearer_auth(token.trim());
-    }
-    let unreachable = |e: reqwest::Error| {
-        Failure::new(
-            69,
-            format!("{url} does not answer: {e}; is `layer5 serve` running there?"),
-        )
-    };
-    let response = request.send().await.map_err(unreachable)?;
-    if !response.status().is_success() {
-        let status = response.status();
-        let detail = response.text().await.unwrap_or_default();
-        return Err(Failure::new(
-            69,
-            format!("{url} answered {status}: {detail}"),
-        ));
-    }
-    response.json().await.map_err(unreachable)
 }
 
 fn table(status: &Value) -> String {

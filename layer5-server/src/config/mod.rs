@@ -115,8 +115,18 @@ pub struct AuthConfig {
 pub struct StoreConfig {
     /// The folder of everything durable; one process at a time.
     pub data_dir: PathBuf,
-    /// How long accepted reports are kept, days.
+    /// How long samples are kept, days.
     pub raw_days: f64,
+    /// How long their aggregates are kept, days.
+    pub aggregate_days: f64,
+    /// Width of an aggregate, s.
+    pub aggregate_seconds: f64,
+    /// Most bytes of the data folder; the oldest samples go first.
+    pub disk_bytes_max: u64,
+    /// Share of one core's time that merging history may take.
+    pub compaction_share: f64,
+    /// Bytes a second that merging history may write.
+    pub compaction_bytes_per_second: u64,
     /// Samples between two snapshots: what must be replayed at most after a crash.
     pub snapshot_samples: u64,
 }
@@ -126,6 +136,11 @@ impl Default for StoreConfig {
         Self {
             data_dir: "layer5-data".into(),
             raw_days: 7.0,
+            aggregate_days: 30.0,
+            aggregate_seconds: 300.0,
+            disk_bytes_max: 20 << 30,
+            compaction_share: 0.2,
+            compaction_bytes_per_second: 32 << 20,
             snapshot_samples: 2_000_000,
         }
     }
@@ -139,6 +154,8 @@ pub struct LimitsConfig {
     pub max_age_seconds: f64,
     /// Furthest accepted report, s after now.
     pub max_ahead_seconds: f64,
+    /// How far a report may be behind the newest of its agent before it counts as too late, s.
+    pub late_seconds: f64,
     /// Most agents known.
     pub agents_max: usize,
     /// Most metric names known.
@@ -160,6 +177,7 @@ impl Default for LimitsConfig {
         Self {
             max_age_seconds: 3600.0,
             max_ahead_seconds: 60.0,
+            late_seconds: 600.0,
             agents_max: 100_000,
             metrics_max: 10_000,
             metrics_per_agent_max: 1_000,
@@ -319,11 +337,15 @@ impl Config {
             ),
             ("limits.max_age_seconds", self.limits.max_age_seconds),
             ("limits.max_ahead_seconds", self.limits.max_ahead_seconds),
+            ("limits.late_seconds", self.limits.late_seconds),
             (
                 "limits.dedup_window_seconds",
                 self.limits.dedup_window_seconds,
             ),
             ("store.raw_days", self.store.raw_days),
+            ("store.aggregate_days", self.store.aggregate_days),
+            ("store.aggregate_seconds", self.store.aggregate_seconds),
+            ("store.compaction_share", self.store.compaction_share),
             ("layer7.timeout_seconds", self.layer7.timeout_seconds),
             ("layer8.timeout_seconds", self.layer8.timeout_seconds),
         ];
@@ -338,6 +360,25 @@ impl Config {
                 "http.full_wait_seconds",
                 waits,
                 "0 to 60",
+            ));
+        }
+        let share = self.store.compaction_share;
+        if !(share <= 1.0) {
+            let key = "store.compaction_share";
+            return Err(ConfigError::invalid(key, share, "above 0, at most 1"));
+        }
+        let widest = 86_400.0;
+        if !(1.0..=widest).contains(&self.store.aggregate_seconds) {
+            let (key, value) = ("store.aggregate_seconds", self.store.aggregate_seconds);
+            return Err(ConfigError::invalid(key, value, "1 to 86400"));
+        }
+        // The log, two snapshots and the views need room besides history.
+        if self.store.disk_bytes_max < 1 << 28 {
+            let (key, value) = ("store.disk_bytes_max", self.store.disk_bytes_max);
+            return Err(ConfigError::invalid(
+                key,
+                value,
+                "268435456 (256 MiB) or more",
             ));
         }
         let counts = [

@@ -128,7 +128,10 @@ impl Doors {
             reasons.push("the store failed".to_owned());
         }
         if self.counters.disk_full.load(Ordering::Acquire) {
-            reasons.push("the disk is full".to_owned());
+            reasons.push(match self.store.is_over_budget() {
+                true => "the data folder has reached store.disk_bytes_max".to_owned(),
+                false => "the disk is full".to_owned(),
+            });
         }
         reasons
     }
@@ -268,5 +271,6 @@ impl Doors {
             self.meters.called(target, &took);
         }
         self.meters.refresh(&self.counters, &self.gauges(score));
+        self.meters.refresh_store(&self.counters, &self.store);
     }
 }

@@ -6,10 +6,12 @@
 mod advice;
 mod analysis;
 mod body;
+mod dead_letters;
 mod doors;
 mod extract;
 mod gate;
 mod health;
+mod history;
 mod incidents;
 mod listener;
 mod openapi;
@@ -29,6 +31,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
+pub(crate) use dead_letters::shown as dead_letter_json;
 pub use doors::{Doors, DoorsSetup};
 pub(crate) use listener::serve_until;
 use problem::Problem;
@@ -75,6 +78,9 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/api/v1/agents", role: Role::Reader, summary: "Agents known", request: "", answer: "", handler: || get(views::agents) },
     Route { method: "get", path: "/api/v1/agents/{id}", role: Role::Reader, summary: "One agent and what its series look like now", request: "", answer: "", handler: || get(views::agent) },
     Route { method: "get", path: "/api/v1/series", role: Role::Reader, summary: "Series known", request: "", answer: "", handler: || get(views::series) },
+    Route { method: "get", path: "/api/v1/series/{agent}/{metric}", role: Role::Reader, summary: "One series: its samples from `from` to `to`, or least, greatest, mean and count for each `step` of seconds", request: "", answer: "", handler: || get(history::samples) },
+    Route { method: "get", path: "/api/v1/dead-letters", role: Role::Operator, summary: "Reports that were refused, oldest first, with what came", request: "", answer: "", handler: || get(dead_letters::list) },
+    Route { method: "post", path: "/api/v1/dead-letters/replay", role: Role::Operator, summary: "Send refused reports through the border again: `{\"numbers\": [17, 18]}`", request: "", answer: "", handler: || post(dead_letters::replay) },
     Route { method: "get", path: "/api/v1/studies", role: Role::Reader, summary: "Studies and the best settings they know", request: "", answer: "", handler: || get(views::studies) },
     Route { method: "get", path: "/api/v1/experiments", role: Role::Reader, summary: "What is being proven now", request: "", answer: "", handler: || get(views::experiments) },
     Route { method: "get", path: "/api/v1/config", role: Role::Operator, summary: "The configuration in force", request: "", answer: "", handler: || get(views::config) },
@@ -128,11 +134,17 @@ async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> Resp
 
 /// The role of a call; one that no route knows needs none, it is answered 404 or 405.
 fn role_of(method: &Method, path: &str) -> Role {
-    let fits = |route: &&Route| match route.path.strip_suffix("{id}") {
-        Some(prefix) => path
-            .strip_prefix(prefix)
-            .is_some_and(|id| !id.is_empty() && !id.contains('/')),
-        None => route.path == path,
+    let fits = |route: &&Route| {
+        let mut parts = path.split('/');
+        let same = |wanted: &str, part: Option<&str>| match part {
+            Some(part) => wanted == part || (wanted.starts_with('{') && !part.is_empty()),
+            None => false,
+        };
+        route
+            .path
+            .split('/')
+            .all(|wanted| same(wanted, parts.next()))
+            && parts.next().is_none()
     };
     // HEAD is answered by the GET routes.
     let method = if method == Method::HEAD {
@@ -227,6 +239,9 @@ mod tests {
         assert_eq!(role_of(&Method::POST, "/kpi"), Role::Sender);
         assert_eq!(role_of(&Method::GET, "/api/v1/agents/a-1"), Role::Reader);
         assert_eq!(role_of(&Method::HEAD, "/api/v1/config"), Role::Operator);
+        assert_eq!(role_of(&Method::GET, "/api/v1/series/a/b"), Role::Reader);
+        assert_eq!(role_of(&Method::GET, "/api/v1/agents/a/b"), Role::Anyone);
+        assert_eq!(role_of(&Method::GET, "/api/v1/agents/"), Role::Anyone);
         assert_eq!(role_of(&Method::GET, "/kpi"), Role::Anyone);
     }
 }

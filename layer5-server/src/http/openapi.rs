@@ -70,10 +70,18 @@ fn operation(route: &Route) -> Value {
             },
         },
     });
-    if route.path.contains("{id}") {
-        operation["parameters"] = json!([
-            { "name": "id", "in": "path", "required": true, "schema": { "type": "string" } },
-        ]);
+    let variables = route
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{'));
+    let parameters: Vec<Value> = variables
+        .filter_map(|part| part.strip_suffix('}'))
+        .map(|name| {
+            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+        })
+        .collect();
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
     }
     if route.method == "post" {
         operation["requestBody"] = json!({

@@ -132,6 +132,7 @@ fn kind_of(name: &str) -> Result<PatternKind, Problem> {
         })
 }
 
+/// A time of a query, in either form.
 pub(super) fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let parsed = Timestamp::parse_rfc3339(text)

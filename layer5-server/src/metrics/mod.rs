@@ -218,12 +218,16 @@ impl Meters {
     /// The page as Prometheus reads it.
     #[must_use]
     pub fn render(&self) -> String {
-        // The recorder's counters are whole numbers and CPU time has a fraction, so it is kept as a gauge.
-        let (kept, told) = (
-            "process_cpu_seconds_total gauge",
-            "process_cpu_seconds_total counter",
-        );
-        self.handle.render().replace(kept, told)
+        // The recorder's counters are whole numbers and times have a fraction, so those are kept as gauges.
+        let page = self.handle.render();
+        [
+            "process_cpu_seconds_total",
+            "layer5_compaction_seconds_total",
+        ]
+        .into_iter()
+        .fold(page, |page, name| {
+            page.replace(&format!("{name} gauge"), &format!("{name} counter"))
+        })
     }
 
     /// Brings counters and gauges up to date and tidies the histograms; once a second.
@@ -275,6 +279,9 @@ impl Meters {
             &[],
             counters.duplicates.get(),
         );
+        for (window, count) in ["inside", "beyond"].into_iter().zip(&counters.late) {
+            self.counter("layer5_kpi_late_total", &[("window", window)], count.get());
+        }
         for (reason, count) in Reason::ALL.iter().zip(&counters.rejected) {
             let labels = [("reason", reason.as_str())];
             self.counter("layer5_kpi_rejected_total", &labels, count.get());
@@ -297,6 +304,29 @@ impl Meters {
         self.counter("layer5_store_commits_total", &[], counters.commits.get());
         let dropped = counters.dead_letters_dropped.get();
         self.counter("layer5_dead_letters_dropped_total", &[], dropped);
+    }
+
+    /// What the store takes, and what its keeper did.
+    pub fn refresh_store(&self, counters: &Counters, store: &crate::store::Store) {
+        for (part, bytes) in store.disk_bytes_by_part() {
+            self.gauge("layer5_store_disk_bytes", &[("part", part)], bytes as f64);
+        }
+        let size = store.history_size();
+        for (place, n) in [("memory", size.head_samples), ("disk", size.samples)] {
+            self.gauge("layer5_history_samples", &[("place", place)], n as f64);
+        }
+        let written = counters.history_written_bytes.get();
+        self.counter("layer5_history_written_bytes_total", &[], written);
+        let seconds = counters.compaction_micros.get() as f64 / 1e6;
+        self.gauge("layer5_compaction_seconds_total", &[], seconds);
+        let dropped = [
+            ("log_segment", counters.log_segments_dropped.get()),
+            ("sample_block", counters.sample_blocks_expired.get()),
+            ("bucket_block", counters.bucket_blocks_expired.get()),
+        ];
+        for (what, n) in dropped {
+            self.counter("layer5_store_dropped_total", &[("what", what)], n);
+        }
     }
 
     fn refresh_rings(&self, rings: &[(String, usize, usize, usize)]) {

@@ -5,26 +5,26 @@
 //! Invariants: no slot of the ring is held while the disk is awaited; nobody is answered before the commit; after a
 //! failed commit nothing is taken any more and the process goes down, because what is on disk is then unknown.
 
+mod snapshots;
+
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use crossbeam::channel::{Receiver, Sender, TrySendError};
-use layer5_core::{
-    AgentId, PatternEvent, Timestamp,
-    codec::{self, Format},
-};
+use layer5_core::{AgentId, PatternEvent, Timestamp};
 use layer5_ingest::{
     Admission, Arrival, DedupWindow, ReportKey,
     ring::{Wait, mpsc, spsc},
     shard_of,
 };
-use serde::{Deserialize, Serialize};
+use snapshots::Snapshots;
+pub(crate) use snapshots::{BOOKMARK_FORMAT, Bookmark};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    Inbox, Part, ShardFeed, TunerFeed,
+    Inbox, ShardFeed, TunerFeed,
     effects::Pending,
     settings_known::{Moved, SettingsKnown},
 };
@@ -56,29 +56,6 @@ pub enum StopReason {
     StoreFailed,
 }
 
-/// How the bookmark is written into a snapshot.
-pub(crate) const BOOKMARK_FORMAT: Format = Format {
-    kind: 22,
-    version: 1,
-};
-
-/// What the committer adds to a snapshot.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Bookmark {
-    /// What Layer5's own changes do, as of this position.
-    pub(crate) settings: SettingsKnown,
-    /// The id of the first pattern that may be found again by a replay from here.
-    pub(crate) next_event_id: u64,
-}
-
-/// A snapshot whose pieces are coming in.
-#[derive(Debug)]
-struct Gathering {
-    seq: u64,
-    bookmark: Bookmark,
-    parts: Vec<(String, Vec<u8>)>,
-}
-
 /// How the committer works.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -88,8 +65,6 @@ pub(crate) struct Pace {
     pub tick: Duration,
     /// Samples between two snapshots.
     pub snapshot_samples: u64,
-    /// How long raw reports are kept, s.
-    pub raw_seconds: f64,
 }
 
 /// The only writer.
@@ -133,8 +108,7 @@ pub(crate) struct State {
     report_is_new: bool,
     controls: Vec<Control>,
     answers: Vec<oneshot::Sender<()>>,
-    samples_since_snapshot: u64,
-    gathering: Option<Gathering>,
+    snapshots: Snapshots,
     next_tick: Instant,
     /// Whether samples came since the last tick.
     read_something: bool,
@@ -160,8 +134,7 @@ impl State {
             report_is_new: false,
             controls: Vec::new(),
             answers: Vec::new(),
-            samples_since_snapshot: 0,
-            gathering: None,
+            snapshots: Snapshots::default(),
             next_tick: Instant::now(),
             read_something: false,
             stopping: false,
@@ -200,6 +173,9 @@ impl Committer {
             }
             drained.drain(..whole);
             self.keep_refused();
+            if self.store.is_poisoned() {
+                return self.fail(&CommitError::Poisoned);
+            }
             let done = self.state.stopping && drained.is_empty() && wait != Wait::Ready;
             if done && self.inbox.is_empty() && self.pending.is_empty() && self.finish() {
                 if let Err(error) = self.store.checkpoint() {
@@ -267,6 +243,7 @@ impl Committer {
                     self.pending.decided(decisions, &names);
                 }
                 Inbox::Part(part) => self.gather(part),
+                Inbox::Saved { seq } => self.count_part(seq),
                 Inbox::Stop => self.state.stopping = true,
             }
         }
@@ -377,9 +354,8 @@ impl Committer {
             }
         }
         self.feed(group, &arrivals, &since);
-        let n = arrivals.len() as u64;
-        self.state.samples_since_snapshot += n;
-        if self.state.samples_since_snapshot >= self.pace.snapshot_samples {
+        self.state.snapshots.samples_since += arrivals.len() as u64;
+        if self.is_snapshot_due() {
             self.begin_snapshot();
         }
     }
@@ -481,90 +457,13 @@ impl Committer {
         }
     }
 
-    /// Asks shards and tuner for their state as of the last group.
-    pub(crate) fn begin_snapshot(&mut self) {
-        if self.state.gathering.is_some() {
-            return;
-        }
-        let seq = self.state.seq;
-        let bookmark = Bookmark {
-            settings: self.settings.clone(),
-            next_event_id: self.pending.next_event_id(),
-        };
-        self.state.gathering = Some(Gathering {
-            seq,
-            bookmark,
-            parts: Vec::new(),
-        });
-        self.state.samples_since_snapshot = 0;
-        for idx in 0..self.shards.len() {
-            self.tell_shard(idx, &[ShardFeed::Snapshot { seq }]);
-        }
-        self.tell_tuner(TunerFeed::Snapshot { seq });
-    }
-
-    fn gather(&mut self, part: Part) {
-        let Some(gathering) = self.state.gathering.as_mut().filter(|g| g.seq == part.seq) else {
-            return;
-        };
-        gathering.parts.push((part.name, part.bytes));
-        if gathering.parts.len() < self.shards.len() + 1 {
-            return;
-        }
-        let Some(Gathering {
-            seq,
-            bookmark,
-            mut parts,
-        }) = self.state.gathering.take()
-        else {
-            return;
-        };
-        parts.push((
-            "committer".into(),
-            codec::encode(BOOKMARK_FORMAT, &bookmark),
-        ));
-        let written = self
-            .commit_effects()
-            .map_err(|e| e.to_string())
-            .and_then(|()| {
-                self.store
-                    .write_snapshot(seq, &parts)
-                    .map_err(|e| e.to_string())
-            });
-        match written {
-            Ok(()) => tracing::info!(seq, "snapshot written"),
-            Err(error) => {
-                self.counters.error(Component::Store);
-                tracing::error!(seq, %error, "no snapshot: the next start replays more");
-            }
-        }
-        self.forget_the_old();
-    }
-
-    /// What shards and tuner decided before a snapshot must be durable before it is.
-    fn commit_effects(&mut self) -> Result<(), CommitError> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let effects = self.pending.take();
-        let group = Group {
-            seq: self.state.seq + 1,
-            at: clock::now(),
-            effects,
-            ..Group::default()
-        };
-        self.commit(&group)?;
-        self.feed(&group, &[], &[]);
-        Ok(())
-    }
-
     /// Makes a group durable. A full disk is waited for: those who sent are let go with 503, what they sent is
     /// recognised when they send it again.
     fn commit(&mut self, group: &Group) -> Result<(), CommitError> {
         loop {
             match self.store.commit(group) {
                 Ok(()) => break,
-                Err(full @ CommitError::DiskFull { .. }) if !self.state.stopping => {
+                Err(full) if full.is_for_now() && !self.state.stopping => {
                     if !self.counters.disk_full.swap(true, Ordering::AcqRel) {
                         tracing::error!(error = %full, "nothing is taken until there is room");
                     }
@@ -590,39 +489,12 @@ impl Committer {
         Ok(())
     }
 
-    fn forget_the_old(&mut self) {
-        let before = clock::now().plus_seconds(-self.pace.raw_seconds);
-        if let Err(error) = self.store.drop_log_before(before) {
-            self.counters.error(Component::Store);
-            tracing::warn!(%error, "old groups could not be dropped");
-        }
-    }
-
-    /// The last steps: a final snapshot. Returns whether all is done.
-    fn finish(&mut self) -> bool {
-        if self.state.finished {
-            return self.state.gathering.is_none();
-        }
-        self.state.finished = true;
-        self.begin_snapshot();
-        false
-    }
-
     fn fail(&mut self, error: &CommitError) -> StopReason {
         self.counters.failed.store(true, Ordering::Release);
         self.counters.error(Component::Store);
         self.waiting.abandon();
         tracing::error!(%error, "a commit failed: nothing is taken any more, the process stops");
         StopReason::StoreFailed
-    }
-
-    /// Waits until all that was fed has been through, gathering what comes back: the end of a replay.
-    pub(crate) fn settle(&mut self) {
-        self.begin_snapshot();
-        while self.state.gathering.is_some() {
-            self.read_inbox(INBOX_TAKEN_MAX);
-            std::thread::sleep(FULL_PAUSE);
-        }
     }
 
     /// These patterns are in the store and will be found again by the replay.

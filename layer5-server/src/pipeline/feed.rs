@@ -126,8 +126,13 @@ pub enum Inbox {
     Found(Vec<Found>),
     /// Decisions of the tuner.
     Decided(Vec<Decision>),
-    /// A piece of a snapshot.
+    /// A piece of a snapshot, the last of its sender.
     Part(Part),
+    /// A sender has put all its pieces into the snapshot itself.
+    Saved {
+        /// The log position that they are of.
+        seq: u64,
+    },
     /// Take no more, finish what there is, snapshot, stop.
     Stop,
 }

@@ -12,11 +12,12 @@ use layer5_core::{
 use layer5_ingest::ring::{Gauge, Wait, spsc};
 use layer5_patterns::WatchConfig;
 
-use super::{Inbox, Part, ShardFeed, ShardQuery, TunerFeed};
+use super::{Inbox, ShardFeed, ShardQuery, TunerFeed};
 use crate::{
-    counters::Counters,
+    counters::{Component, Counters},
     metrics::Meters,
     refinery::{Roles, Shard, shard::SavedAgent},
+    store::Store,
 };
 
 /// How shards are written into a snapshot.
@@ -27,6 +28,8 @@ pub(crate) const SHARD_FORMAT: Format = Format {
 
 /// The longest time in which a shard looks at its questions.
 const QUESTION_PATIENCE: Duration = Duration::from_millis(10);
+/// Series in one piece of a snapshot: some hundred kilobytes.
+const SAVED_SERIES: usize = 512;
 /// Feeds taken from the ring at once.
 const DRAIN_LEN: usize = 8192;
 
@@ -54,6 +57,10 @@ pub(crate) struct ShardSetup {
     pub roles: Roles,
     /// Capacity of each ring, feeds.
     pub capacity: usize,
+    /// How far a report may be behind its agent's newest and still be in time, s.
+    pub late_seconds: f64,
+    /// Where snapshots go.
+    pub store: Arc<Store>,
     /// To the committer.
     pub inbox: Sender<Inbox>,
     /// To the tuner.
@@ -123,7 +130,11 @@ impl ShardThread {
             for feed in &batch {
                 match feed {
                     ShardFeed::Sample(arrival) => {
-                        self.shard.step(arrival, &mut found);
+                        let behind = self.shard.step(arrival, &mut found);
+                        if arrival.last_of_report && behind > 0.0 {
+                            let is_beyond = behind > self.setup.late_seconds;
+                            self.setup.counters.late[usize::from(is_beyond)].add(1);
+                        }
                         samples += 1;
                         reports += u64::from(arrival.last_of_report);
                     }
@@ -172,12 +183,19 @@ impl ShardThread {
     }
 
     fn snapshot(&self, seq: u64) {
-        let bytes = codec::encode(SHARD_FORMAT, &self.shard.save());
-        let name = format!("shard-{}", self.idx);
-        let _gone = self
-            .setup
-            .inbox
-            .send(Inbox::Part(Part { seq, name, bytes }));
+        let store = &self.setup.store;
+        if store.wants_snapshot(seq) {
+            let name = format!("shard-{}", self.idx);
+            for agents in self.shard.save(SAVED_SERIES) {
+                let bytes = codec::encode(SHARD_FORMAT, &agents);
+                if let Err(error) = store.add_to_snapshot(seq, &name, bytes) {
+                    self.setup.counters.error(Component::Store);
+                    tracing::error!(seq, %error, "no snapshot: the next start replays more");
+                    break;
+                }
+            }
+        }
+        let _gone = self.setup.inbox.send(Inbox::Saved { seq });
     }
 
     fn answer_questions(&self) {

@@ -234,8 +234,9 @@ impl Shard {
         }
     }
 
-    /// Takes one sample; what it shows is appended to `found`.
-    pub fn step(&mut self, arrival: &Arrival, found: &mut Vec<Found>) {
+    /// Takes one sample; what it shows is appended to `found`. Returns how far its time is behind the newest of its agent,
+    /// s; 0 when it is not. A watch leaves out what is behind its newest sample.
+    pub fn step(&mut self, arrival: &Arrival, found: &mut Vec<Found>) -> f64 {
         let sample = &arrival.sample;
         let idx = match self.series_index.get(&sample.series) {
             Some(&idx) => idx,
@@ -249,6 +250,7 @@ impl Shard {
         };
         let state = &mut self.series[idx as usize];
         let agent = &mut self.agents[state.agent as usize];
+        let behind = agent.rhythm.last.seconds_since(sample.at).max(0.0);
         agent.rhythm.report(sample.at);
         if let Some(slot) = state.slot {
             agent
@@ -257,11 +259,11 @@ impl Shard {
                 .add(slot as usize, sample.at, sample.value);
         }
         if !self.detect {
-            return;
+            return behind;
         }
         if state.own.settle_left > 0 {
             state.own.settle_left -= 1;
-            return;
+            return behind;
         }
         let value = sample.value * (-state.own.log_factor).exp();
         let update = state
@@ -280,6 +282,7 @@ impl Shard {
                 });
             }
         }
+        behind
     }
 
     /// Layer5 changed what `agent` runs with: from here on `metric` is expected at `exp(log_factor)` times what it would
@@ -330,10 +333,9 @@ impl Shard {
         readings.sort_unstable_by_key(|reading| reading.agent);
     }
 
-    /// Everything this shard knows, agent by agent.
-    #[must_use]
-    pub fn save(&self) -> Vec<SavedAgent> {
-        let saved = |agent: &AgentState| SavedAgent {
+    /// Everything this shard knows, agent by agent, in pieces of about `n_series` series.
+    pub fn save(&self, n_series: usize) -> impl Iterator<Item = Vec<SavedAgent>> + '_ {
+        let saved = move |agent: &AgentState| SavedAgent {
             agent: agent.agent,
             rhythm: agent.rhythm,
             reading: agent.reading,
@@ -350,7 +352,17 @@ impl Shard {
                 })
                 .collect(),
         };
-        self.agents.iter().map(saved).collect()
+        let mut agents = self.agents.iter();
+        std::iter::from_fn(move || {
+            let mut piece = Vec::new();
+            let mut n = 0;
+            while n < n_series {
+                let Some(agent) = agents.next() else { break };
+                n += agent.series.len().max(1);
+                piece.push(saved(agent));
+            }
+            (!piece.is_empty()).then_some(piece)
+        })
     }
 
     /// Takes over agents from a snapshot.

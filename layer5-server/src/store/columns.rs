@@ -136,11 +136,11 @@ pub(super) fn write_varint(bytes: &mut Vec<u8>, mut x: u64) {
     bytes.push(x as u8);
 }
 
-const fn zigzag(x: i64) -> u64 {
+pub(super) const fn zigzag(x: i64) -> u64 {
     ((x << 1) ^ (x >> 63)).cast_unsigned()
 }
 
-const fn unzigzag(x: u64) -> i64 {
+pub(super) const fn unzigzag(x: u64) -> i64 {
     (x >> 1).cast_signed() ^ -((x & 1).cast_signed())
 }
 

@@ -111,6 +111,27 @@ pub enum CommitError {
         /// The limit that it fell below.
         min_free_bytes: u64,
     },
+    /// Nothing was written: the store has reached its budget, though all that may go has gone. The same group may be
+    /// committed later.
+    #[error(
+        "the data folder takes {bytes} bytes, at most {bytes_max} are allowed (store.disk_bytes_max)"
+    )]
+    OverBudget {
+        /// What it takes.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// Nothing was written: history's newest samples fill their memory and can't be written out. The same group may be
+    /// committed later.
+    #[error("{samples_max} samples wait in memory and no block can be written of them: {source}")]
+    HeadFull {
+        /// The limit.
+        samples_max: usize,
+        /// Why not.
+        #[source]
+        source: ReadError,
+    },
     /// Nothing was written: the group is not the next one, which is a bug of the caller.
     #[error("group {found} is not the next one, {expected}")]
     OutOfOrder {
@@ -127,6 +148,17 @@ pub enum CommitError {
         /// The limit.
         bytes_max: usize,
     },
+}
+
+impl CommitError {
+    /// Whether the same group may be committed later, when there is room again.
+    #[must_use]
+    pub const fn is_for_now(&self) -> bool {
+        matches!(
+            self,
+            Self::DiskFull { .. } | Self::OverBudget { .. } | Self::HeadFull { .. }
+        )
+    }
 }
 
 /// Why a query could not be answered.

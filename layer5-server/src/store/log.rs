@@ -159,6 +159,13 @@ impl Log {
         Ok(())
     }
 
+    /// Whether [`Log::drop_before`] has something to remove.
+    pub(super) fn has_before(&self, at: Timestamp, keep_from: u64) -> bool {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let next = segments.iter().nth(1);
+        next.is_some_and(|(&next_seq, next)| next.first_at <= at && next_seq <= keep_from)
+    }
+
     /// Removes the segments whose groups are all older than `at` and not after `keep_from`; the newest stays.
     /// Returns how many files went.
     pub(super) fn drop_before(&self, at: Timestamp, keep_from: u64) -> Result<usize, ReadError> {
@@ -196,8 +203,22 @@ impl Log {
             next_seq: seq.max(1),
             last_seq,
             reading: None,
+            last_bytes: 0,
             failed: false,
         }
+    }
+
+    /// The same groups, each with the bytes that it takes in the log.
+    pub(super) fn groups_with_size(
+        self: &Arc<Self>,
+        seq: u64,
+        last_seq: u64,
+    ) -> impl Iterator<Item = Result<(Group, u64), ReadError>> {
+        let mut groups = self.groups(seq, last_seq);
+        std::iter::from_fn(move || {
+            let group = groups.next()?;
+            Some(group.map(|group| (group, groups.last_bytes)))
+        })
     }
 
     /// The database that holds `seq`, the file it is in, and the first position of the segment after it.
@@ -282,6 +303,8 @@ pub struct Groups {
     next_seq: u64,
     last_seq: u64,
     reading: Option<Reading>,
+    /// Size of the group read last.
+    last_bytes: u64,
     failed: bool,
 }
 
@@ -316,6 +339,7 @@ impl Groups {
             return Err(ReadError::damaged(&reading.file, place(), detail));
         }
         self.next_seq += 1;
+        self.last_bytes = bytes.len() as u64;
         Ok(group)
     }
 }
@@ -341,7 +365,29 @@ fn parse_name(name: &str) -> Option<(u64, Timestamp)> {
     ))
 }
 
-fn write_group(database: &Database, seq: u64, bytes: &[u8]) -> Result<(), redb::Error> {
+/// The segments in `dir` by their first positions.
+pub(super) fn segment_files(dir: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .map(|entry| entry.path())
+        .filter_map(|path| {
+            let (seq, _) = parse_name(path.file_name()?.to_str()?)?;
+            Some((seq, path))
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// The time of a segment's first group, by its name.
+pub(super) fn first_at(file: &Path) -> Timestamp {
+    let name = file.file_name().and_then(|name| name.to_str());
+    name.and_then(parse_name)
+        .map_or(Timestamp::EPOCH, |(_, at)| at)
+}
+
+/// Adds the pieces of a group, durably.
+pub(super) fn write_group(database: &Database, seq: u64, bytes: &[u8]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut groups = transaction.open_table(GROUPS)?;
@@ -354,7 +400,7 @@ fn write_group(database: &Database, seq: u64, bytes: &[u8]) -> Result<(), redb::
 }
 
 /// The bytes of group `seq`, empty when it is not there.
-fn read_group(database: &Database, seq: u64) -> Result<Vec<u8>, redb::Error> {
+pub(super) fn read_group(database: &Database, seq: u64) -> Result<Vec<u8>, redb::Error> {
     let transaction = database.begin_read()?;
     let groups = transaction.open_table(GROUPS)?;
     let mut bytes = vec![];
@@ -364,7 +410,7 @@ fn read_group(database: &Database, seq: u64) -> Result<Vec<u8>, redb::Error> {
     Ok(bytes)
 }
 
-fn last_seq(database: &Database) -> Result<Option<u64>, redb::Error> {
+pub(super) fn last_seq(database: &Database) -> Result<Option<u64>, redb::Error> {
     let transaction = database.begin_read()?;
     let groups = match transaction.open_table(GROUPS) {
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),

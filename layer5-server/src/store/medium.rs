@@ -33,6 +33,16 @@ impl Faults {
         self.writes_left.store(n, Ordering::SeqCst);
     }
 
+    /// Fails when a write of a plain file is due to.
+    pub(super) fn before_write(&self) -> io::Result<()> {
+        Self::strike(&self.writes_left, "write")
+    }
+
+    /// Fails when a sync of a plain file is due to.
+    pub(super) fn before_sync(&self) -> io::Result<()> {
+        Self::strike(&self.syncs_left, "fsync")
+    }
+
     fn strike(counter: &AtomicI64, what: &str) -> io::Result<()> {
         if counter.load(Ordering::Relaxed) > 0 && counter.fetch_sub(1, Ordering::SeqCst) == 1 {
             return Err(io::Error::other(format!("{what} failed on purpose")));

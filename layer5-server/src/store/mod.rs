@@ -12,6 +12,7 @@
 //! data/log/*.redb     groups, in segments of bounded size
 //! data/views.redb     what they amount to
 //! data/snapshots/*.l5 state of the shards and the tuner at a position of the log
+//! data/history/*      every sample, compressed by series
 //! ```
 //! Invariants: after `Ok` from `commit` the group survives any crash; after an error from the disk nothing more is
 //! taken until the folder is opened again, because a failed fsync says nothing about what is on the disk.
@@ -21,17 +22,20 @@ mod columns;
 mod control;
 mod error;
 mod group;
+mod history;
+mod keeping;
 mod lock;
 mod log;
 mod medium;
 mod query;
 mod record;
+mod repair;
 mod snapshot;
 mod views;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use layer5_core::codec::PAYLOAD_BYTES_MAX;
@@ -41,11 +45,13 @@ use uuid::Uuid;
 pub use control::{Ask, Control, EvolutionFeedback, ResourceNotice};
 pub use error::{CommitError, OpenError, ReadError};
 pub use group::{Effects, Evaluation, Group, StoredRecommendation, StoredReport, Totals};
+pub use history::{Bucket, HistorySize, Pace, Retention, Tidied};
 pub use log::Groups;
 pub use medium::Faults;
 pub use query::{
     DeadLetter, DiskSpace, PatternQuery, RecommendationRow, RecommendationState, StoredNames,
 };
+pub use repair::{Examined, Repair};
 pub use snapshot::Snapshot;
 
 /// Limits of the store.
@@ -63,18 +69,28 @@ pub struct StoreConfig {
     pub min_free_bytes: u64,
     /// Size of the dead-letter log; the oldest letters go first, bytes.
     pub dead_letter_bytes_max: u64,
+    /// Samples in memory from which a block of history is written.
+    pub head_samples: usize,
+    /// Most samples in memory; beyond it a commit writes the block itself.
+    pub head_samples_max: usize,
+    /// Bytes of the log from which a block of history is written, however few samples they hold.
+    pub head_log_bytes: u64,
 }
 
 impl Default for StoreConfig {
-    /// Together under 100 MB of memory: the caches, and one group of at most a few MB on its way.
+    /// Together under 200 MB of memory: the caches, one group of at most a few MB on its way, and history's head, 24
+    /// bytes a sample and 12 MB most of the time.
     fn default() -> Self {
         Self {
-            segment_bytes: 128 << 20,
+            segment_bytes: 64 << 20,
             log_cache_bytes: 16 << 20,
             views_cache_bytes: 24 << 20,
             checkpoint_groups: 1024,
             min_free_bytes: 64 << 20,
             dead_letter_bytes_max: 64 << 20,
+            head_samples: 1 << 19,
+            head_samples_max: 1 << 22,
+            head_log_bytes: 32 << 20,
         }
     }
 }
@@ -86,8 +102,16 @@ pub struct Store {
     config: StoreConfig,
     log: Arc<log::Log>,
     views: views::Views,
+    history: history::History,
+    faults: Faults,
     writer: Mutex<Writer>,
+    writing: Mutex<Option<keeping::Writing>>,
     poisoned: AtomicBool,
+    /// Bytes above the disk budget when it was last looked at, and the budget.
+    over_budget_bytes: AtomicU64,
+    disk_bytes_max: AtomicU64,
+    /// Bytes of groups since a snapshot was begun.
+    tail_bytes: AtomicU64,
     _lock: lock::FolderLock,
 }
 
@@ -137,11 +161,23 @@ impl Store {
                 detail: format!("ends at group {}, {applied} were there", totals.last_seq),
             });
         }
+        let limits = history::HeadLimits {
+            samples: config.head_samples,
+            log_bytes: config.head_log_bytes,
+            samples_max: config.head_samples_max,
+        };
+        let history = history::History::open(dir.join("history"), limits, faults.clone())?;
         let store = Self {
             dir: dir.to_owned(),
             config: config.clone(),
             log: Arc::new(log),
             views,
+            history,
+            faults: faults.clone(),
+            writing: Mutex::default(),
+            over_budget_bytes: AtomicU64::new(0),
+            disk_bytes_max: AtomicU64::new(u64::MAX),
+            tail_bytes: AtomicU64::new(0),
             writer: Mutex::new(Writer {
                 totals,
                 groups_since_checkpoint: 0,
@@ -150,7 +186,26 @@ impl Store {
             _lock: lock,
         };
         store.catch_up(applied, totals.last_seq)?;
+        store.fill_head(totals.last_seq)?;
         Ok(store)
+    }
+
+    /// Puts what no block of history has yet back into its head.
+    fn fill_head(&self, last_seq: u64) -> Result<(), OpenError> {
+        self.history.learn(&self.views.names()?.series);
+        let Some(first_seq) = self.log.first_seq() else {
+            return Ok(());
+        };
+        let from = first_seq.max(self.history.flushed_seq() + 1);
+        for read in self.log.groups_with_size(from, last_seq) {
+            let (group, n_bytes) = read?;
+            if self.history.is_head_full() {
+                self.history.flush()?;
+            }
+            self.history.append(&group, n_bytes);
+            self.tail_bytes.fetch_add(n_bytes, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn catch_up(&self, applied: u64, last_seq: u64) -> Result<(), OpenError> {
@@ -187,6 +242,8 @@ impl Store {
             });
         }
         self.check_space()?;
+        self.check_budget()?;
+        self.make_room_in_head()?;
         let totals = writer.totals.plus(group);
         let bytes = record::encode(group, totals);
         if bytes.len() > PAYLOAD_BYTES_MAX {
@@ -197,6 +254,9 @@ impl Store {
         }
         self.log.append(group, &bytes).map_err(|e| self.poison(e))?;
         writer.totals = totals;
+        self.history.append(group, bytes.len() as u64);
+        self.tail_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.views.apply(group).map_err(|e| self.poison(e))?;
         writer.groups_since_checkpoint += 1;
         if writer.groups_since_checkpoint >= self.config.checkpoint_groups {
@@ -234,6 +294,20 @@ impl Store {
             }),
             // A file system that does not tell its size will tell when a write fails.
             _ => Ok(()),
+        }
+    }
+
+    /// The keeper writes blocks in time; when it can't keep up, the one who brings more does so.
+    fn make_room_in_head(&self) -> Result<(), CommitError> {
+        if !self.history.is_head_full() {
+            return Ok(());
+        }
+        match self.history.flush() {
+            Ok(_) => Ok(()),
+            Err(source) => Err(CommitError::HeadFull {
+                samples_max: self.config.head_samples_max,
+                source,
+            }),
         }
     }
 
@@ -288,26 +362,6 @@ impl Store {
     /// When the views can't be read.
     pub fn offsets(&self) -> Result<BTreeMap<String, String>, ReadError> {
         self.views.offsets()
-    }
-
-    /// Writes the state of position `seq` and keeps the snapshot before it; older ones go.
-    ///
-    /// # Errors
-    /// When the disk refuses; the snapshots that were there stay.
-    pub fn write_snapshot(&self, seq: u64, parts: &[(String, Vec<u8>)]) -> Result<(), ReadError> {
-        snapshot::write(&self.snapshot_dir(), seq, parts)
-    }
-
-    /// The newest snapshot that reads back whole. Damaged ones are skipped with a warning in the log.
-    ///
-    /// # Errors
-    /// When the folder can't be read.
-    pub fn latest_snapshot(&self) -> Result<Option<Snapshot>, ReadError> {
-        let (found, damaged) = snapshot::latest(&self.snapshot_dir(), self.totals().last_seq)?;
-        for error in damaged {
-            tracing::warn!(%error, "a snapshot is unusable, an older one is taken");
-        }
-        Ok(found)
     }
 
     fn snapshot_dir(&self) -> PathBuf {
@@ -437,20 +491,17 @@ impl Store {
         self.views.dead_letters(after, limit)
     }
 
-    /// Removes log segments whose groups are all older than `at`, as far as no kept snapshot needs them. Without a
-    /// snapshot everything is needed. Returns how many segments went.
+    /// Removes a refused report, durably. Returns whether it was there.
     ///
     /// # Errors
-    /// When the disk refuses.
-    pub fn drop_log_before(&self, at: Timestamp) -> Result<usize, ReadError> {
-        let Some(snapshot_seq) = snapshot::oldest_seq(&self.snapshot_dir())? else {
-            return Ok(0);
-        };
-        // A view that is not durable needs its groups; after a checkpoint none does.
-        if self.checkpoint().is_err() {
-            return Ok(0);
+    /// As [`Store::commit`].
+    pub fn remove_dead_letter(&self, number: u64) -> Result<bool, CommitError> {
+        if self.is_poisoned() {
+            return Err(CommitError::Poisoned);
         }
-        self.log.drop_before(at, snapshot_seq + 1)
+        self.views
+            .remove_dead_letter(number)
+            .map_err(|e| self.poison(e))
     }
 
     /// Removes the oldest patterns while they were detected before `at`. Returns how many went.
@@ -459,23 +510,5 @@ impl Store {
     /// When the disk refuses.
     pub fn drop_patterns_before(&self, at: Timestamp) -> Result<u64, ReadError> {
         self.views.drop_patterns_before(at)
-    }
-
-    /// Bytes of all files of the store.
-    #[must_use]
-    pub fn disk_bytes(&self) -> u64 {
-        log::bytes_under(&self.dir)
-    }
-
-    /// Room on the disk that holds the store.
-    ///
-    /// # Errors
-    /// When the file system does not tell.
-    pub fn disk_space(&self) -> std::io::Result<DiskSpace> {
-        let stat = rustix::fs::statvfs(&self.dir)?;
-        Ok(DiskSpace {
-            free: stat.f_bavail.saturating_mul(stat.f_frsize),
-            total: stat.f_blocks.saturating_mul(stat.f_frsize),
-        })
     }
 }

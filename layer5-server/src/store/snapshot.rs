@@ -1,36 +1,42 @@
 //! Snapshots: the state of shards and tuner at a position of the log, so that a start need not replay all of it.
-//! In: named parts as bytes. Out: the newest good one. Called from: [`super::Store`].
-//! Layout: `snapshots/<seq>.l5`: a frame for the header and one per part; a frame is its length (u64 LE) and an
-//! envelope of the codec.
+//! In: named parts, one after another from several threads. Out: the newest good one, part by part. Called from:
+//! [`super::Store`].
+//! Layout: `snapshots/<seq>.l5`: a frame for the header, one per part, and one that says how many there were; a frame is
+//! its length (u64 LE) and an envelope of the codec.
 //! Invariants: a file appears under its name only when all of it is durable; the two newest are kept, so that a
-//! damaged one costs a longer replay and nothing else.
+//! damaged one costs a longer replay and nothing else; no more than one part is in memory, writing or reading.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use layer5_core::codec::{self, DecodeError, Format};
+use layer5_core::codec::{self, DecodeError, Format, PAYLOAD_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use super::error::ReadError;
-use super::medium;
+use super::medium::{self, Faults};
 use super::record::Bytes;
 
 const HEADER: Format = Format {
     kind: 5,
-    version: 1,
+    version: 2,
 };
 const PART: Format = Format {
     kind: 6,
     version: 1,
 };
+const END: Format = Format {
+    kind: 7,
+    version: 1,
+};
 /// The newest one, and one to fall back on.
 const KEPT: usize = 2;
+/// Written bytes after which they are pushed to the disk: the last sync has little left to do.
+const SYNC_BYTES: usize = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
     seq: u64,
-    n_parts: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,53 +45,177 @@ struct Part {
     bytes: Bytes,
 }
 
-/// A snapshot as it was written.
-pub type Snapshot = (u64, Vec<(String, Vec<u8>)>);
-
-/// Writes the snapshot of position `seq`, then removes all but the newest.
-pub(super) fn write(dir: &Path, seq: u64, parts: &[(String, Vec<u8>)]) -> Result<(), ReadError> {
-    let path = path_of(dir, seq);
-    let unnamed = path.with_extension("new");
-    let io = |source| ReadError::Io {
-        file: path.clone(),
-        source,
-    };
-    fs::create_dir_all(dir).map_err(io)?;
-    write_file(&unnamed, seq, parts).map_err(io)?;
-    fs::rename(&unnamed, &path).map_err(io)?;
-    medium::sync_dir(dir).map_err(io)?;
-    for (_, old) in list(dir)?.into_iter().skip(KEPT) {
-        fs::remove_file(&old).map_err(|source| ReadError::Io {
-            file: old.clone(),
-            source,
-        })?;
-    }
-    Ok(())
+#[derive(Serialize, Deserialize)]
+struct End {
+    n_parts: u64,
 }
 
-fn write_file(path: &Path, seq: u64, parts: &[(String, Vec<u8>)]) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    let mut frame = |bytes: &[u8]| {
-        file.write_all(&(bytes.len() as u64).to_le_bytes())?;
-        file.write_all(bytes)
-    };
-    frame(&codec::encode(
-        HEADER,
-        &Header {
-            seq,
-            n_parts: parts.len() as u64,
-        },
-    ))?;
-    for (name, bytes) in parts {
-        let part = Part {
-            name: name.clone(),
-            bytes: Bytes(bytes.clone()),
+/// A snapshot that is being written.
+#[derive(Debug)]
+pub(super) struct SnapshotWriter {
+    dir: PathBuf,
+    seq: u64,
+    unnamed: PathBuf,
+    file: BufWriter<File>,
+    faults: Faults,
+    n_parts: u64,
+    unsynced: usize,
+}
+
+impl SnapshotWriter {
+    /// The snapshot of position `seq` in `dir`.
+    pub(super) fn create(dir: &Path, seq: u64, faults: &Faults) -> Result<Self, ReadError> {
+        let unnamed = path_of(dir, seq).with_extension("new");
+        let io = |source| ReadError::Io {
+            file: unnamed.clone(),
+            source,
         };
-        frame(&codec::encode(PART, &part))?;
+        fs::create_dir_all(dir).map_err(io)?;
+        for entry in fs::read_dir(dir).map_err(io)? {
+            // Left by a crash, or given up: there is one writer at a time.
+            let path = entry.map_err(io)?.path();
+            if path.extension().is_some_and(|e| e == "new") {
+                fs::remove_file(&path).map_err(io)?;
+            }
+        }
+        let file = BufWriter::with_capacity(1 << 18, File::create(&unnamed).map_err(io)?);
+        let mut writer = Self {
+            dir: dir.to_owned(),
+            seq,
+            unnamed,
+            file,
+            faults: faults.clone(),
+            n_parts: 0,
+            unsynced: 0,
+        };
+        writer.frame(&codec::encode(HEADER, &Header { seq }))?;
+        Ok(writer)
     }
-    file.into_inner()
-        .map_err(std::io::IntoInnerError::into_error)?
-        .sync_all()
+
+    /// The position that it is of.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Adds a part; several may have one name.
+    pub(super) fn add(&mut self, name: &str, bytes: Vec<u8>) -> Result<(), ReadError> {
+        let part = Part {
+            name: name.to_owned(),
+            bytes: Bytes(bytes),
+        };
+        self.n_parts += 1;
+        self.frame(&codec::encode(PART, &part))
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
+        self.write_frame(bytes).map_err(|source| ReadError::Io {
+            file: self.unnamed.clone(),
+            source,
+        })
+    }
+
+    fn write_frame(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.faults.before_write()?;
+        self.file.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        self.file.write_all(bytes)?;
+        self.unsynced += bytes.len();
+        if self.unsynced >= SYNC_BYTES {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.unsynced = 0;
+        self.file.flush()?;
+        self.faults.before_sync()?;
+        self.file.get_ref().sync_data()
+    }
+
+    /// Makes it durable under its name, then removes all but the newest.
+    pub(super) fn publish(mut self) -> Result<u64, ReadError> {
+        let n_parts = self.n_parts;
+        self.frame(&codec::encode(END, &End { n_parts }))?;
+        let path = path_of(&self.dir, self.seq);
+        let mut name_it = || {
+            self.sync()?;
+            fs::rename(&self.unnamed, &path)?;
+            medium::sync_dir(&self.dir)
+        };
+        let io = |file: &Path| {
+            let file = file.to_owned();
+            move |source| ReadError::Io { file, source }
+        };
+        name_it().map_err(io(&path))?;
+        for (_, old) in list(&self.dir)?.into_iter().skip(KEPT) {
+            fs::remove_file(&old).map_err(io(&old))?;
+        }
+        Ok(self.seq)
+    }
+}
+
+/// A snapshot that was found whole, to be read part by part.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The position that it is of.
+    pub seq: u64,
+    path: PathBuf,
+    file: BufReader<File>,
+    n_read: u64,
+}
+
+impl Snapshot {
+    fn open(path: &Path) -> Result<Self, DecodeError> {
+        let file = File::open(path).map_err(|e| DecodeError::Payload(e.to_string()))?;
+        let mut file = BufReader::with_capacity(1 << 18, file);
+        let header: Header = codec::decode(HEADER, &next_frame(&mut file)?)?;
+        Ok(Self {
+            seq: header.seq,
+            path: path.to_owned(),
+            file,
+            n_read: 0,
+        })
+    }
+
+    /// The next part; `None` behind the last.
+    fn next_part(&mut self) -> Result<Option<(String, Vec<u8>)>, DecodeError> {
+        let frame = next_frame(&mut self.file)?;
+        match codec::decode::<Part>(PART, &frame) {
+            Ok(part) => {
+                self.n_read += 1;
+                Ok(Some((part.name, part.bytes.0)))
+            }
+            Err(DecodeError::WrongKind { .. }) => {
+                let end: End = codec::decode(END, &frame)?;
+                let more = self.file.read(&mut [0]).map_or(1, |n| n);
+                if end.n_parts != self.n_read || more > 0 {
+                    return Err(DecodeError::Payload(
+                        "parts are missing or left over".into(),
+                    ));
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Iterator for Snapshot {
+    type Item = Result<(String, Vec<u8>), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let place = format!("part {}", self.n_read);
+        let part = self.next_part().transpose()?;
+        Some(part.map_err(|e| ReadError::damaged(&self.path, place, e)))
+    }
+}
+
+/// Reads the snapshot at `path` to its end. Returns its position.
+pub(super) fn verify(path: &Path) -> Result<u64, ReadError> {
+    let wrong = |e: DecodeError| ReadError::damaged(path, "the file", e);
+    let mut snapshot = Snapshot::open(path).map_err(wrong)?;
+    while snapshot.next_part().map_err(wrong)?.is_some() {}
+    Ok(snapshot.seq)
 }
 
 /// The newest snapshot that reads back whole and is not past `last_seq`; damaged ones are skipped, and named in the
@@ -96,19 +226,16 @@ pub(super) fn latest(
 ) -> Result<(Option<Snapshot>, Vec<ReadError>), ReadError> {
     let mut damaged = vec![];
     for (seq, path) in list(dir)? {
-        let bytes = fs::read(&path).map_err(|source| ReadError::Io {
-            file: path.clone(),
-            source,
-        })?;
-        match parse(&bytes) {
-            Ok((found, parts)) if found == seq && seq <= last_seq => {
-                return Ok((Some((seq, parts)), damaged));
-            }
-            Ok((found, _)) => {
+        match verify(&path) {
+            Ok(found) if found == seq && seq <= last_seq => match Snapshot::open(&path) {
+                Ok(snapshot) => return Ok((Some(snapshot), damaged)),
+                Err(e) => damaged.push(ReadError::damaged(&path, "the header", e)),
+            },
+            Ok(found) => {
                 let detail = format!("holds position {found}, the log ends at {last_seq}");
                 damaged.push(ReadError::damaged(&path, format!("group {seq}"), detail));
             }
-            Err(e) => damaged.push(ReadError::damaged(&path, format!("group {seq}"), e)),
+            Err(e) => damaged.push(e),
         }
     }
     Ok((None, damaged))
@@ -120,14 +247,14 @@ pub(super) fn oldest_seq(dir: &Path) -> Result<Option<u64>, ReadError> {
 }
 
 /// Newest first.
-fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ReadError> {
+pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ReadError> {
     let io = |source| ReadError::Io {
         file: dir.to_owned(),
         source,
     };
     let mut found = vec![];
     let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
         entries => entries.map_err(io)?,
     };
     for entry in entries {
@@ -148,28 +275,19 @@ fn path_of(dir: &Path, seq: u64) -> PathBuf {
     dir.join(format!("{seq:020}.l5"))
 }
 
-fn parse(bytes: &[u8]) -> Result<Snapshot, DecodeError> {
-    let mut rest = bytes;
-    let header: Header = codec::decode(HEADER, next_frame(&mut rest)?)?;
-    let mut parts = vec![];
-    for _ in 0..header.n_parts {
-        let part: Part = codec::decode(PART, next_frame(&mut rest)?)?;
-        parts.push((part.name, part.bytes.0));
+fn next_frame(file: &mut impl Read) -> Result<Vec<u8>, DecodeError> {
+    let cut = |e: io::Error| DecodeError::Payload(format!("the file ends early: {e}"));
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(cut)?;
+    let n_bytes = u64::from_le_bytes(length);
+    if n_bytes > PAYLOAD_BYTES_MAX as u64 + 8 {
+        return Err(DecodeError::Payload(format!("a part of {n_bytes} bytes")));
     }
-    if !rest.is_empty() {
-        return Err(DecodeError::Payload(format!(
-            "{} bytes left over",
-            rest.len()
-        )));
+    // As it comes, so that a lying length takes no memory.
+    let mut frame = Vec::new();
+    file.take(n_bytes).read_to_end(&mut frame).map_err(cut)?;
+    if frame.len() as u64 != n_bytes {
+        return Err(DecodeError::Payload("the file ends early".into()));
     }
-    Ok((header.seq, parts))
-}
-
-fn next_frame<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
-    let cut = || DecodeError::Payload("the file ends early".into());
-    let (length, after) = rest.split_first_chunk::<8>().ok_or_else(cut)?;
-    let n_bytes = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| cut())?;
-    let (frame, after) = after.split_at_checked(n_bytes).ok_or_else(cut)?;
-    *rest = after;
     Ok(frame)
 }

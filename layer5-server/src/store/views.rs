@@ -6,27 +6,29 @@
 //! Invariants: `applied` and what it speaks of change in one transaction; a recommendation and an event are put only
 //! if their id is absent; a row of `outbox` exists exactly while its recommendation is pending.
 
+mod advice;
+mod dead_letters;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use layer5_core::codec::{self, Format};
-use layer5_core::{
-    AgentId, MetricId, PatternEvent, PatternKind, Rejection, SeriesId, SeriesKey, Timestamp,
-};
+use layer5_core::{AgentId, MetricId, PatternEvent, PatternKind, SeriesId, SeriesKey, Timestamp};
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
     WriteTransaction,
 };
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use advice::Advice;
 
 use super::control::Control;
 use super::error::{OpenError, ReadError};
-use super::group::{Evaluation, Group, StoredRecommendation};
+use super::group::Group;
 use super::medium::{self, Faults};
-use super::query::{DeadLetter, PatternQuery, RecommendationRow, RecommendationState, StoredNames};
-use super::record::{Bytes, EventRecord};
+use super::query::{PatternQuery, RecommendationState, StoredNames};
+use super::record::EventRecord;
 
 type Numbers = TableDefinition<'static, &'static str, u64>;
 type Strings = TableDefinition<'static, u32, &'static str>;
@@ -51,40 +53,12 @@ const PATTERN: Format = Format {
     kind: 2,
     version: 1,
 };
-const RECOMMENDATION: Format = Format {
-    kind: 3,
-    version: 1,
-};
-const DEAD_LETTER: Format = Format {
-    kind: 4,
-    version: 1,
-};
 
 /// The file and its database.
 #[derive(Debug)]
 pub(super) struct Views {
     file: PathBuf,
     database: Database,
-}
-
-/// One row of `recommendations`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct RecommendationRecord {
-    stored: StoredRecommendation,
-    state: RecommendationState,
-    refusal: String,
-    evaluation: Option<Evaluation>,
-}
-
-/// One row of `dead_letters`.
-#[derive(Serialize, Deserialize)]
-struct DeadLetterRecord {
-    at: Timestamp,
-    source: String,
-    reason: String,
-    field: String,
-    detail: String,
-    raw: Bytes,
 }
 
 impl Views {
@@ -192,24 +166,6 @@ impl Views {
         Ok(())
     }
 
-    /// Takes recommendations out of the outbox, durably.
-    pub(super) fn settle(
-        &self,
-        ids: &[Uuid],
-        state: RecommendationState,
-        words: &str,
-    ) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut advice = Advice::open(&transaction)?;
-            for &id in ids {
-                advice.settle(id, state, words)?;
-            }
-        }
-        transaction.commit()?;
-        Ok(())
-    }
-
     /// Every name, in the order of the numbers.
     pub(super) fn names(&self) -> Result<StoredNames, ReadError> {
         self.read("names", |transaction| {
@@ -304,154 +260,6 @@ impl Views {
         })
     }
 
-    /// At most `limit` recommendations numbered above `after`.
-    pub(super) fn recommendations(
-        &self,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<RecommendationRow>, ReadError> {
-        let mut found = vec![];
-        if let Some(from) = after.checked_add(1) {
-            let table = ("recommendations", RECOMMENDATIONS);
-            self.rows(table.0, table.1, from, RECOMMENDATION, |number, record| {
-                found.push(row_of(number, record));
-                found.len() < limit
-            })?;
-        }
-        Ok(found)
-    }
-
-    /// One recommendation.
-    pub(super) fn recommendation(&self, id: Uuid) -> Result<Option<RecommendationRow>, ReadError> {
-        let number = self.read("number_of_id", |transaction| {
-            Ok(transaction
-                .open_table(NUMBER_OF_ID)?
-                .get(id.as_u128())?
-                .map(|n| n.value()))
-        })?;
-        let Some(number) = number else {
-            return Ok(None);
-        };
-        self.numbered(&[number]).map(|mut rows| rows.pop())
-    }
-
-    /// At most `limit` pending recommendations numbered above `after`, oldest first: in order for every agent.
-    pub(super) fn pending(
-        &self,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<RecommendationRow>, ReadError> {
-        let numbers = self.read("outbox", |transaction| {
-            let mut numbers = vec![];
-            let outbox = transaction.open_table(OUTBOX)?;
-            for row in outbox.range(after.saturating_add(1)..)?.take(limit) {
-                numbers.push(row?.0.value());
-            }
-            Ok(numbers)
-        })?;
-        self.numbered(&numbers)
-    }
-
-    /// How many recommendations are pending, and how many were ever issued.
-    pub(super) fn outbox_depth(&self) -> Result<(u64, u64), ReadError> {
-        self.read("outbox", |transaction| {
-            let pending = transaction.open_table(OUTBOX)?.len()?;
-            let numbers = transaction.open_table(NUMBERS)?;
-            let issued = numbers.get("last_recommendation")?.map_or(0, |n| n.value());
-            Ok((pending, issued))
-        })
-    }
-
-    fn numbered(&self, numbers: &[u64]) -> Result<Vec<RecommendationRow>, ReadError> {
-        let records = self.read("recommendations", |transaction| {
-            let table = transaction.open_table(RECOMMENDATIONS)?;
-            let mut records = Vec::with_capacity(numbers.len());
-            for &number in numbers {
-                if let Some(bytes) = table.get(number)? {
-                    records.push((number, bytes.value().to_vec()));
-                }
-            }
-            Ok(records)
-        })?;
-        records
-            .into_iter()
-            .map(|(number, bytes)| {
-                self.decode("recommendations", number, RECOMMENDATION, &bytes)
-                    .map(|record| row_of(number, record))
-            })
-            .collect()
-    }
-
-    /// Keeps a refused report; the oldest go while the log is over `bytes_max`. Durable with the next checkpoint.
-    pub(super) fn append_dead_letter(
-        &self,
-        at: Timestamp,
-        source: &str,
-        rejection: &Rejection,
-        raw: &[u8],
-        bytes_max: u64,
-    ) -> Result<(), redb::Error> {
-        let record = DeadLetterRecord {
-            at,
-            source: source.to_owned(),
-            reason: rejection.reason.to_string(),
-            field: rejection.field.clone(),
-            detail: rejection.detail.clone(),
-            raw: Bytes(raw.to_vec()),
-        };
-        let bytes = codec::encode(DEAD_LETTER, &record);
-        let mut transaction = self.database.begin_write()?;
-        set_durability(&mut transaction, Durability::None);
-        {
-            let mut letters = transaction.open_table(DEAD_LETTERS)?;
-            let mut numbers = transaction.open_table(NUMBERS)?;
-            let number = next_number(&mut numbers, "last_dead_letter")?;
-            letters.insert(number, &bytes[..])?;
-            let mut total = numbers.get("dead_letter_bytes")?.map_or(0, |n| n.value());
-            total += bytes.len() as u64;
-            while total > bytes_max {
-                let Some((_, oldest)) = letters.pop_first()? else {
-                    break;
-                };
-                total = total.saturating_sub(oldest.value().len() as u64);
-            }
-            numbers.insert("dead_letter_bytes", total)?;
-        }
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// At most `limit` refused reports numbered above `after`.
-    pub(super) fn dead_letters(
-        &self,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, ReadError> {
-        let mut found = vec![];
-        if let Some(from) = after.checked_add(1) {
-            let table = ("dead_letters", DEAD_LETTERS);
-            self.rows(
-                table.0,
-                table.1,
-                from,
-                DEAD_LETTER,
-                |number, letter: DeadLetterRecord| {
-                    found.push(DeadLetter {
-                        number,
-                        at: letter.at,
-                        source: letter.source,
-                        reason: letter.reason,
-                        field: letter.field,
-                        detail: letter.detail,
-                        raw: letter.raw.0,
-                    });
-                    found.len() < limit
-                },
-            )?;
-        }
-        Ok(found)
-    }
-
     /// Removes the oldest patterns while they were detected before `at`. Returns how many went.
     pub(super) fn drop_patterns_before(&self, at: Timestamp) -> Result<u64, ReadError> {
         let mut end = None;
@@ -531,111 +339,6 @@ impl Views {
             redb::Error::Corrupted(detail) => ReadError::damaged(&self.file, what, detail),
             e => ReadError::engine(&self.file, e),
         })
-    }
-}
-
-/// The tables that advice lives in, within one transaction.
-struct Advice<'a> {
-    rows: redb::Table<'a, u64, &'static [u8]>,
-    number_of_id: redb::Table<'a, u128, u64>,
-    outbox: redb::Table<'a, u64, ()>,
-    numbers: redb::Table<'a, &'static str, u64>,
-}
-
-impl<'a> Advice<'a> {
-    fn open(transaction: &'a WriteTransaction) -> Result<Self, redb::Error> {
-        Ok(Self {
-            rows: transaction.open_table(RECOMMENDATIONS)?,
-            number_of_id: transaction.open_table(NUMBER_OF_ID)?,
-            outbox: transaction.open_table(OUTBOX)?,
-            numbers: transaction.open_table(NUMBERS)?,
-        })
-    }
-
-    fn put(&mut self, stored: &StoredRecommendation) -> Result<(), redb::Error> {
-        let id = stored.recommendation.optimization_id.as_u128();
-        if self.number_of_id.get(id)?.is_some() {
-            return Ok(());
-        }
-        let number = next_number(&mut self.numbers, "last_recommendation")?;
-        let state = if stored.dry_run {
-            RecommendationState::DryRun
-        } else {
-            RecommendationState::Pending
-        };
-        let record = RecommendationRecord {
-            stored: stored.clone(),
-            state,
-            refusal: String::new(),
-            evaluation: None,
-        };
-        self.number_of_id.insert(id, number)?;
-        self.rows
-            .insert(number, &codec::encode(RECOMMENDATION, &record)[..])?;
-        if state == RecommendationState::Pending {
-            self.outbox.insert(number, ())?;
-        }
-        Ok(())
-    }
-
-    /// Out of the outbox; an id that is unknown, or was settled before, is left alone.
-    fn settle(
-        &mut self,
-        id: Uuid,
-        state: RecommendationState,
-        words: &str,
-    ) -> Result<(), redb::Error> {
-        self.change(id, |record| {
-            if record.state == RecommendationState::Pending {
-                record.state = state;
-                words.clone_into(&mut record.refusal);
-            }
-        })
-    }
-
-    fn evaluate(&mut self, evaluation: &Evaluation) -> Result<(), redb::Error> {
-        self.change(evaluation.optimization_id, |record| {
-            record.state = RecommendationState::Evaluated;
-            record.evaluation = Some(evaluation.clone());
-        })
-    }
-
-    fn change(
-        &mut self,
-        id: Uuid,
-        f: impl FnOnce(&mut RecommendationRecord),
-    ) -> Result<(), redb::Error> {
-        let Some(number) = self.number_of_id.get(id.as_u128())?.map(|n| n.value()) else {
-            return Ok(());
-        };
-        let Some(bytes) = self.rows.get(number)?.map(|bytes| bytes.value().to_vec()) else {
-            return Ok(());
-        };
-        let mut record: RecommendationRecord = codec::decode(RECOMMENDATION, &bytes)
-            .map_err(|e| redb::Error::Corrupted(format!("recommendation {number}: {e}")))?;
-        f(&mut record);
-        self.rows
-            .insert(number, &codec::encode(RECOMMENDATION, &record)[..])?;
-        if record.state != RecommendationState::Pending {
-            self.outbox.remove(number)?;
-        }
-        Ok(())
-    }
-}
-
-fn row_of(number: u64, record: RecommendationRecord) -> RecommendationRow {
-    let RecommendationRecord {
-        stored,
-        state,
-        refusal,
-        evaluation,
-    } = record;
-    RecommendationRow {
-        number,
-        stored,
-        state,
-        refusal,
-        evaluation,
     }
 }
 
@@ -747,4 +450,19 @@ fn set_durability(transaction: &mut WriteTransaction, durability: Durability) {
     transaction
         .set_durability(durability)
         .expect("refused only with savepoints or several processes, and there are neither");
+}
+
+/// Reads every row of a database that may be damaged. Returns the newest group applied and how many rows there are.
+pub(super) fn examine(database: &Database) -> Result<(u64, u64), redb::Error> {
+    let transaction = database.begin_read()?;
+    let numbers = transaction.open_table(NUMBERS)?;
+    let applied = numbers.get("applied")?.map_or(0, |n| n.value());
+    let mut n_rows = transaction.open_table(SERIES)?.len()?;
+    for names in [AGENTS, HOSTS, METRICS] {
+        n_rows += transaction.open_table(names)?.len()?;
+    }
+    for rows in [PATTERNS, RECOMMENDATIONS, DEAD_LETTERS] {
+        n_rows += transaction.open_table(rows)?.len()?;
+    }
+    Ok((applied, n_rows))
 }

@@ -119,6 +119,11 @@ impl Service {
         self.process.id()
     }
 
+    /// How it ended, once it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("a child can be asked")
+    }
+
     /// Whether its log has said this so far; the line.
     pub(crate) fn said(&self, message: &str) -> Option<Value> {
         let log = self.log.lock().expect("no holder panics");
