@@ -3,7 +3,8 @@
 //! In: a whole body, already decompressed and bounded in bytes by the transport. Out: one call of the sink per report.
 //! Called from: `server/http/reports` and every other source. Next: [`layer5_core::validate()`], [`crate::intern`].
 //! Parts: `scan` reads JSON tokens, `number` turns decimals into doubles, `keys` guesses what comes next, `report_json`
-//! knows the two report shapes (with `field`, `metric_map`, `time_forms` and `reject`), [`wire`] the framed bincode.
+//! knows the two report shapes (with `field`, `metric_map`, `time_forms` and `reject`), [`wire`] the framed bincode;
+//! `remote_write` and `otlp` read the messages of Prometheus and OpenTelemetry by way of `protobuf` and `labelled`.
 //! Invariants: no input panics, recurses, or allocates more than the body's size; what the grammar of RFC 8259 refuses
 //! is refused, what it accepts is accepted, up to [`DecodeLimits`].
 //!
@@ -20,9 +21,13 @@
 
 mod field;
 mod keys;
+mod labelled;
 mod metric_map;
 mod number;
+mod otlp;
+mod protobuf;
 mod reject;
+mod remote_write;
 mod report_json;
 mod scan;
 mod time_forms;
@@ -30,6 +35,8 @@ pub mod wire;
 
 use layer5_core::{Reason, Rejection, Report};
 
+pub use otlp::{decode_otlp, decode_otlp_json};
+pub use remote_write::decode_remote_write;
 use report_json::Draft;
 use scan::{Broken, Fault, Scanner};
 
@@ -105,6 +112,20 @@ pub enum BodyError {
     TooManyReports {
         /// The limit.
         limit: usize,
+    },
+    /// Broken protobuf.
+    #[error("expected {expected} at byte {offset}")]
+    Protobuf {
+        /// What had to stand there.
+        expected: &'static str,
+        /// Where, bytes from the start of the body.
+        offset: usize,
+    },
+    /// Broken JSON, or not of the message's form.
+    #[error("{detail}")]
+    Json {
+        /// What had to stand where.
+        detail: String,
     },
     /// A frame of a bincode body that is longer than the rest of the body.
     #[error("frame of {bytes} bytes at byte {offset}, {left} bytes are left")]

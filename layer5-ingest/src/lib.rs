@@ -1,7 +1,7 @@
 //! Bytes in, samples out: the border of Layer5, behind which nothing is unchecked and nothing is stringly typed.
 //!
 //! In the order of a report's way:
-//! - [`decode`] reads a body (NDJSON, JSON array, single object, framed bincode) into borrowed
+//! - [`decode`] reads a body (NDJSON, JSON array, single object, framed bincode, Prometheus remote write, OTLP) into borrowed
 //!   [`Report`](layer5_core::Report)s; [`layer5_core::validate()`] checks each.
 //! - [`intern`] gives agents, metrics and series their dense numbers, once, within limits.
 //! - [`arrival`] makes one plain [`Arrival`] per value, the element of the intake.
@@ -45,7 +45,10 @@ pub mod shard;
 
 pub use arrival::{Arrival, arrivals, close_request};
 pub use decode::wire::WireReport;
-pub use decode::{BodyError, BodyFormat, DecodeLimits, decode_reports};
+pub use decode::{
+    BodyError, BodyFormat, DecodeLimits, decode_otlp, decode_otlp_json, decode_remote_write,
+    decode_reports,
+};
 pub use dedup::{Admission, DedupWindow, ReportKey, report_key};
 pub use intern::{CardinalityError, CardinalityLimits, Names, Resolved, RestoreError};
 pub use shard::shard_of;

@@ -317,6 +317,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
             newest.unwrap_or(Timestamp::MIN),
         ),
     };
+    let offsets = store.offsets().map_err(unreadable)?;
     replay(&mut committer, snapshot.seq, first_event_again, &config)?;
     let keeper = pipeline::spawn_keeper(Arc::clone(&store), Arc::clone(&counters), keeping)
         .map_err(machine)?;
@@ -329,7 +330,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
             reason
         })
         .map_err(machine)?;
-    let sources = Sources::new(&config.sources);
+    let sources = Sources::new(&config.sources, offsets);
     let setup = DoorsSetup {
         links: sources.links(),
         config,

@@ -553,11 +553,11 @@ fn a_redis_that_stalls_or_cuts_in_the_middle_delays_nobody_else() {
     let report = finished_task("pushed", "t", &json!(recent_second()));
     assert_eq!(service.post("/kpi", &report).json(200)["accepted"], 1);
     proxy.stalled.store(false, Ordering::Relaxed);
-    for _ in 0..5 {
-        client.add(tasks(2000..2200));
+    for cut in 0..5 {
+        client.add(tasks(2000 + cut * 200..2200 + cut * 200));
         proxy.cut();
     }
-    all_arrive(&service, &mut client, 2201);
+    all_arrive(&service, &mut client, 3001);
     metric_becomes(&service, "layer5_integration_up{target=\"redis\"}", 1.0);
 }
 

@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf};
 pub use cohort::{CohortConfig, ParameterConfig, ParameterType};
 pub use load::{ConfigError, load, parse};
 use serde::{Deserialize, Serialize};
-pub use sources::{RedisConfig, SourcesConfig};
+pub use sources::{OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

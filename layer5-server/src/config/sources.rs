@@ -12,6 +12,84 @@ use crate::sources::redis;
 pub struct SourcesConfig {
     /// Redis Streams.
     pub redis: RedisConfig,
+    /// Layer4's pages.
+    pub pull: PullConfig,
+    /// Prometheus remote write.
+    pub remote_write: RemoteWriteConfig,
+    /// OTLP over HTTP.
+    pub otlp: OtlpConfig,
+}
+
+/// Layer4's pages: reports fetched every few seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PullConfig {
+    /// Such as `http://layer4:9090/kpi/export`; without it this source is off.
+    pub url: Option<String>,
+    /// Time between two polls, s.
+    pub poll_seconds: f64,
+    /// Longest time for one page, s.
+    pub timeout_seconds: f64,
+    /// Most pages in one poll; the next one goes on from there.
+    pub pages_per_poll_max: usize,
+    /// Largest page, bytes.
+    pub page_bytes_max: usize,
+}
+
+impl Default for PullConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            poll_seconds: 5.0,
+            timeout_seconds: 10.0,
+            pages_per_poll_max: 1000,
+            page_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// Prometheus remote write, on the API's port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RemoteWriteConfig {
+    /// Whether it is answered.
+    pub enabled: bool,
+    /// The label that names the agent.
+    pub agent_label: String,
+    /// Longest name of a metric with its labels, bytes.
+    pub metric_bytes_max: usize,
+}
+
+impl Default for RemoteWriteConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            agent_label: "agent_id".into(),
+            metric_bytes_max: 512,
+        }
+    }
+}
+
+/// OTLP over HTTP, on the API's port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpConfig {
+    /// Whether it is answered.
+    pub enabled: bool,
+    /// The resource's attribute that names the agent.
+    pub agent_attribute: String,
+    /// Longest name of a metric with its attributes, bytes.
+    pub metric_bytes_max: usize,
+}
+
+impl Default for OtlpConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            agent_attribute: "service.instance.id".into(),
+            metric_bytes_max: 512,
+        }
+    }
 }
 
 /// Redis Streams: reports from a consumer group.
@@ -80,7 +158,28 @@ impl SourcesConfig {
             1 << 16,
             4 << 30,
         )?;
+        let pull = &self.pull;
+        positive("sources.pull.poll_seconds", pull.poll_seconds)?;
+        positive("sources.pull.timeout_seconds", pull.timeout_seconds)?;
+        let pages = pull.pages_per_poll_max;
+        within("sources.pull.pages_per_poll_max", pages, 1, 1 << 20)?;
+        let bytes = pull.page_bytes_max;
+        within("sources.pull.page_bytes_max", bytes, 1 << 10, 1 << 30)?;
+        let bytes = self.remote_write.metric_bytes_max;
+        within("sources.remote_write.metric_bytes_max", bytes, 1, 4096)?;
+        let bytes = self.otlp.metric_bytes_max;
+        within("sources.otlp.metric_bytes_max", bytes, 1, 4096)?;
+        if let Some(url) = &pull.url
+            && !reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http")
+        {
+            return Err(ConfigError::invalid("sources.pull.url", url, "http://..."));
+        }
         for (key, name) in [
+            (
+                "sources.remote_write.agent_label",
+                &self.remote_write.agent_label,
+            ),
+            ("sources.otlp.agent_attribute", &self.otlp.agent_attribute),
             ("sources.redis.stream", &redis.stream),
             ("sources.redis.group", &redis.group),
         ] {

@@ -45,6 +45,31 @@ pub(crate) fn decoded<'a>(
     }
 }
 
+/// Undoes snappy's block format, with which Prometheus compresses.
+pub(crate) fn snappy(
+    body: &[u8],
+    decoded_bytes_max: usize,
+    held: &mut Held,
+) -> Result<Vec<u8>, Problem> {
+    let broken = |error| Problem::bad_request(format!("not a snappy body: {error}"));
+    let claimed = snap::raw::decompress_len(body).map_err(broken)?;
+    if claimed > decoded_bytes_max {
+        return Err(Problem::too_large("the decoded body", decoded_bytes_max));
+    }
+    // No element of the format makes more than 64 bytes of 3: what claims more lies, and gets no memory.
+    if claimed / 22 > body.len() {
+        let detail = format!(
+            "a snappy body of {} bytes cannot hold the {claimed} that it claims",
+            body.len()
+        );
+        return Err(Problem::bad_request(detail));
+    }
+    held.grow(claimed)?;
+    snap::raw::Decoder::new()
+        .decompress_vec(body)
+        .map_err(broken)
+}
+
 fn capped(
     mut reader: impl Read,
     bytes_max: usize,
@@ -126,6 +151,24 @@ mod tests {
         let bomb = gzip(&vec![b' '; 10 << 20]);
         let problem = decoded(&headers("gzip"), &bomb, 1 << 20).expect_err("10 MiB > 1 MiB");
         assert_eq!(problem.status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[test]
+    fn snappy_is_undone_and_a_length_that_lies_gets_no_memory() {
+        let text = b"{\"a\":1}".repeat(1000);
+        let sent = snap::raw::Encoder::new()
+            .compress_vec(&text)
+            .expect("short");
+        let snappy = |sent: &[u8], limit| snappy(sent, limit, &mut Held::of(64 << 20));
+        assert_eq!(snappy(&sent, 10_000).expect("fits"), text);
+        let status = |sent: &[u8], limit| snappy(sent, limit).expect_err("refused").status;
+        assert_eq!(status(&sent, 1000), StatusCode::PAYLOAD_TOO_LARGE);
+        let four_gib = [&[0xff, 0xff, 0xff, 0xff, 0x0f][..], &sent].concat();
+        assert_eq!(status(&four_gib, 64 << 20), StatusCode::PAYLOAD_TOO_LARGE);
+        let ten_mib = [&[0x80, 0x80, 0x80, 0x05][..], &sent[2..]].concat();
+        assert_eq!(status(&ten_mib, 64 << 20), StatusCode::BAD_REQUEST);
+        assert_eq!(status(b"", 1000), StatusCode::BAD_REQUEST);
+        assert_eq!(status(b"{}", 1000), StatusCode::BAD_REQUEST);
     }
 
     #[test]

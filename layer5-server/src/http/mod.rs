@@ -15,7 +15,9 @@ mod history;
 mod incidents;
 mod listener;
 mod openapi;
+mod otlp;
 mod problem;
+mod remote_write;
 mod reports;
 mod roles;
 mod views;
@@ -64,6 +66,8 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/health/integrations", role: Role::Reader, summary: "State of the neighbours, with reasons", request: "", answer: "", handler: || get(health::integrations) },
     Route { method: "post", path: "/kpi", role: Role::Sender, summary: "Push reports: an object, an array or NDJSON, either shape", request: "", answer: "ReportsAnswer", handler: || post(reports::post_reports) },
     Route { method: "post", path: "/api/v1/kpi", role: Role::Sender, summary: "Push reports: an object, an array or NDJSON, either shape", request: "", answer: "ReportsAnswer", handler: || post(reports::post_reports) },
+    Route { method: "post", path: "/api/v1/write", role: Role::Sender, summary: "Push samples by Prometheus remote write 1.0 (snappy, protobuf)", request: "", answer: "", handler: || post(remote_write::post_write) },
+    Route { method: "post", path: "/v1/metrics", role: Role::Sender, summary: "Push metrics by OTLP, protobuf or JSON", request: "", answer: "", handler: || post(otlp::post_metrics) },
     Route { method: "post", path: "/optimize", role: Role::Sender, summary: "Ask for a setting for one agent", request: "OptimizeRequest", answer: "OptimizeAnswer", handler: || post(advice::optimize) },
     Route { method: "post", path: "/analyze", role: Role::Reader, summary: "Find every pattern in a series", request: "AnalyzeRequest", answer: "AnalyzeAnswer", handler: || post(analysis::post_analyze) },
     Route { method: "post", path: "/feedback", role: Role::Sender, summary: "Tell the outcome of a recommendation", request: "FeedbackRequest", answer: "", handler: || post(advice::post_feedback) },

@@ -8,6 +8,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, header},
 };
+use layer5_core::Rejection;
 use layer5_ingest::BodyFormat;
 use serde::Deserialize;
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     clock,
-    intake::{Ack, Committed, Source, TakeError},
+    intake::{Ack, Committed, Source, TakeError, Taken},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,18 +69,8 @@ pub(crate) async fn post_reports(
     };
     // The samples are in the ring; while the disk is awaited nothing of the body is held.
     drop((bytes, held));
-    let n_valid = (taken.n_reports - taken.rejected.len()) as u64;
-    let committed = match taken.durable {
-        None => Committed {
-            accepted: n_valid,
-            duplicates: 0,
-        },
-        Some(durable) => durable.await.map_err(|_gone| {
-            Problem::unavailable("the store failed before this request was durable, send it again")
-        })?,
-    };
-    let rejected = taken
-        .rejected
+    let (committed, rejected) = settled(taken).await?;
+    let rejected = rejected
         .into_iter()
         .map(|(index, rejection)| RejectedReport {
             index,
@@ -106,7 +97,22 @@ fn format_of(headers: &HeaderMap) -> BodyFormat {
     }
 }
 
-fn refused(error: TakeError) -> Problem {
+/// Waits until what was taken is durable; returns what became of it, and the refused reports.
+pub(super) async fn settled(taken: Taken) -> Result<(Committed, Vec<(usize, Rejection)>), Problem> {
+    let committed = match taken.durable {
+        None => Committed {
+            accepted: (taken.n_reports - taken.rejected.len()) as u64,
+            duplicates: 0,
+        },
+        Some(durable) => durable.await.map_err(|_gone| {
+            Problem::unavailable("the store failed before this request was durable, send it again")
+        })?,
+    };
+    Ok((committed, taken.rejected))
+}
+
+/// The answer when nothing was taken.
+pub(super) fn refused(error: TakeError) -> Problem {
     match error {
         TakeError::Body(error) => Problem::bad_request(error.to_string()),
         TakeError::Full => Problem::full(),

@@ -1,13 +1,15 @@
-//! The sources that fetch reports, each a task of its own: Redis Streams.
+//! The sources that fetch reports, each a task of its own: Redis Streams, Layer4's pages.
 //! In: the configuration, the border. Out: reports at the border, exactly as HTTP brings them; how each source goes.
 //! Called from: `app`. Next on the way: [`crate::intake`].
 //! What all of them share is here: a source runs in sessions; a session that fails is begun anew after a pause that
 //! doubles up to [`PAUSE_MAX`], with jitter, and starts where the reports are that are not known to be durable.
 //! Invariants: a source waits when the intake is full and drops nothing; one that is down or slow delays nobody else.
 
+pub mod pull;
 pub mod redis;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering::Relaxed},
@@ -19,7 +21,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    config::{RedisConfig, SourcesConfig},
+    config::{PullConfig, RedisConfig, SourcesConfig},
     counters::Count,
     intake::{Intake, Source},
     metrics::Neighbour,
@@ -105,26 +107,33 @@ impl Link {
 #[derive(Debug, Default)]
 pub struct Sources {
     redis: Option<(RedisConfig, Arc<Link>)>,
+    pull: Option<(PullConfig, Arc<Link>)>,
+    offsets: BTreeMap<String, String>,
 }
 
 impl Sources {
-    /// The sources of a checked configuration.
+    /// The sources of a checked configuration; `offsets` is how far each was read, as the log has it.
     #[must_use]
-    pub fn new(config: &SourcesConfig) -> Self {
+    pub fn new(config: &SourcesConfig, offsets: BTreeMap<String, String>) -> Self {
         let redis = config.redis.clone();
         let link = Link::new(Source::Redis, "redis");
+        let redis = redis.url.is_some().then_some((redis, link));
+        let pull = config.pull.clone();
+        let link = Link::new(Source::Pull, "layer4");
+        let pull = pull.url.is_some().then_some((pull, link));
         Self {
-            redis: redis.url.is_some().then_some((redis, link)),
+            redis,
+            pull,
+            offsets,
         }
     }
 
     /// How they go.
     #[must_use]
     pub fn links(&self) -> Vec<Arc<Link>> {
-        self.redis
-            .iter()
-            .map(|(_, link)| Arc::clone(link))
-            .collect()
+        let redis = self.redis.iter().map(|(_, link)| link);
+        let pull = self.pull.iter().map(|(_, link)| link);
+        redis.chain(pull).map(Arc::clone).collect()
     }
 
     /// Starts them; they end when `stop` turns true.
@@ -133,6 +142,11 @@ impl Sources {
         let mut tasks = Vec::new();
         if let Some((config, link)) = self.redis {
             let session = redis::Session::new(config, intake.clone(), Arc::clone(&link));
+            tasks.push(tokio::spawn(sessions(link, session, stop.clone())));
+        }
+        if let Some((config, link)) = self.pull {
+            let page = self.offsets.get(pull::OFFSET).map(String::as_str);
+            let session = pull::Session::new(config, intake.clone(), Arc::clone(&link), page);
             tasks.push(tokio::spawn(sessions(link, session, stop.clone())));
         }
         tasks
