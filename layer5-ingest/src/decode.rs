@@ -40,6 +40,9 @@ pub use remote_write::decode_remote_write;
 use report_json::Draft;
 use scan::{Broken, Fault, Scanner};
 
+/// What a decoder gives its reports to: the index, the report or why there is none, its raw bytes.
+pub type ReportSink<'s, 'a> = dyn FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]) + 's;
+
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFormat {

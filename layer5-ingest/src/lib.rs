@@ -46,8 +46,8 @@ pub mod shard;
 pub use arrival::{Arrival, arrivals, close_request};
 pub use decode::wire::WireReport;
 pub use decode::{
-    BodyError, BodyFormat, DecodeLimits, decode_otlp, decode_otlp_json, decode_remote_write,
-    decode_reports,
+    BodyError, BodyFormat, DecodeLimits, ReportSink, decode_otlp, decode_otlp_json,
+    decode_remote_write, decode_reports,
 };
 pub use dedup::{Admission, DedupWindow, ReportKey, report_key};
 pub use intern::{CardinalityError, CardinalityLimits, Names, Resolved, RestoreError};

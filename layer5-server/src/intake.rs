@@ -18,7 +18,7 @@ use layer5_core::{
 };
 use layer5_ingest::{
     Arrival, BodyError, BodyFormat, CardinalityError, CardinalityLimits, DecodeLimits, Names,
-    Resolved, arrivals, close_request, decode_reports,
+    ReportSink, Resolved, arrivals, close_request, decode_reports,
     ring::{ClaimError, mpsc},
 };
 pub use source::{Shares, Source};
@@ -196,7 +196,7 @@ impl Intake {
         now: Timestamp,
         limits: &ReportLimits,
         n_samples_expected: usize,
-        decode: impl Fn(&mut Sink<'_, 'a>) -> Result<usize, BodyError>,
+        decode: impl Fn(&mut ReportSink<'_, 'a>) -> Result<usize, BodyError>,
     ) -> Result<Taken, TakeError> {
         let mut checked = self.check(source, now, limits, n_samples_expected, decode)?;
         let durable = self.push(&mut checked, ack, None, now)?;
@@ -246,7 +246,7 @@ impl Intake {
         now: Timestamp,
         limits: &ReportLimits,
         n_samples_expected: usize,
-        decode: impl Fn(&mut Sink<'_, 'a>) -> Result<usize, BodyError>,
+        decode: impl Fn(&mut ReportSink<'_, 'a>) -> Result<usize, BodyError>,
     ) -> Result<Checked, BodyError> {
         let mut checked = Checked {
             source,
@@ -352,9 +352,6 @@ impl Intake {
         }
     }
 }
-
-/// What a decoder gives its reports to: the index, the report or why there is none, its raw bytes.
-pub type Sink<'s, 'a> = dyn FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]) + 's;
 
 /// JSON that a sample takes in a full report, about: what is reserved before a body is read.
 const BYTES_PER_SAMPLE: usize = 64;

@@ -8,17 +8,14 @@ use std::{borrow::Cow, fmt::Write};
 
 use layer5_core::{MetricName, Reason, Rejection, Report, Shape, Timestamp, Value};
 
-use super::{BodyError, DecodeLimits};
-
-/// What a decoder gives its reports to.
-pub(super) type Sink<'s, 'a> = dyn FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]) + 's;
+use super::{BodyError, DecodeLimits, ReportSink};
 
 /// Reports of one value, one after the other.
 pub(super) struct Values<'s, 'k, 'a> {
     report: Report<'a>,
     reports_max: usize,
     n: usize,
-    sink: &'s mut Sink<'k, 'a>,
+    sink: &'s mut ReportSink<'k, 'a>,
 }
 
 impl<'s, 'k, 'a> Values<'s, 'k, 'a> {
@@ -26,7 +23,7 @@ impl<'s, 'k, 'a> Values<'s, 'k, 'a> {
     pub(super) fn new(
         task: &'static str,
         limits: &DecodeLimits,
-        sink: &'s mut Sink<'k, 'a>,
+        sink: &'s mut ReportSink<'k, 'a>,
     ) -> Self {
         let unset = Value {
             metric: MetricName::from(""),
@@ -53,9 +50,9 @@ impl<'s, 'k, 'a> Values<'s, 'k, 'a> {
     }
 
     /// The series that the next values are of.
-    pub(super) fn of(&mut self, agent: &Cow<'a, str>, metric: &MetricName<'a>) {
-        self.report.agent_id.clone_from(agent);
-        self.report.values[0].metric.clone_from(metric);
+    pub(super) fn of(&mut self, agent: Cow<'a, str>, metric: MetricName<'a>) {
+        self.report.agent_id = agent;
+        self.report.values[0].metric = metric;
     }
 
     /// A value of the series; `raw` is where it stands in the body.

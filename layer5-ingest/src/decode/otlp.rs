@@ -9,10 +9,10 @@ mod json;
 
 use std::borrow::Cow;
 
-use layer5_core::{MetricName, Reason, Rejection, Report, Timestamp};
+use layer5_core::{MetricName, Reason, Rejection, Timestamp};
 
 use super::{
-    BodyError, DecodeLimits,
+    BodyError, DecodeLimits, ReportSink,
     labelled::{Values, metric, no_agent, text},
     protobuf::{Fields, Value},
     remote_write::broken,
@@ -40,7 +40,7 @@ pub fn decode_otlp<'a>(
     body: &'a [u8],
     agent_attribute: &str,
     limits: &DecodeLimits,
-    sink: &mut (dyn FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]) + '_),
+    sink: &mut ReportSink<'_, 'a>,
 ) -> Result<usize, BodyError> {
     let mut message = Message {
         body,
@@ -69,7 +69,7 @@ pub fn decode_otlp_json<'a>(
     body: &'a [u8],
     agent_attribute: &str,
     limits: &DecodeLimits,
-    sink: &mut (dyn FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]) + '_),
+    sink: &mut ReportSink<'_, 'a>,
 ) -> Result<usize, BodyError> {
     let mut values = Values::new(TASK, limits, sink);
     json::read(body, agent_attribute, &mut values)?;
@@ -128,7 +128,7 @@ impl<'a> Message<'_, '_, 'a, '_> {
         })?;
         self.each(message, |this, field| match field {
             (5 | 7, Value::Bytes(points)) => this.each(points, |this, field| match field {
-                (1, Value::Bytes(point)) => this.point(&name, point),
+                (1, Value::Bytes(point)) => this.point(name.clone(), point),
                 _ => Ok(()),
             }),
             (9..=11, Value::Bytes(points)) => this.each(points, |this, field| match field {
@@ -139,7 +139,7 @@ impl<'a> Message<'_, '_, 'a, '_> {
         })
     }
 
-    fn point(&mut self, name: &Cow<'a, str>, point: &'a [u8]) -> Result<(), BodyError> {
+    fn point(&mut self, name: Cow<'a, str>, point: &'a [u8]) -> Result<(), BodyError> {
         let (mut value, mut nanos, mut flags) = (None, 0, 0);
         self.labels.clear();
         self.each(point, |this, field| {
@@ -159,7 +159,7 @@ impl<'a> Message<'_, '_, 'a, '_> {
         let (agent, attribute) = (&self.agent, self.agent_attribute);
         let labels = &mut self.labels;
         let point = Point {
-            name,
+            name: &name,
             value,
             nanos,
             no_recorded_value: flags & NO_RECORDED_VALUE != 0,
@@ -240,7 +240,7 @@ impl<'a> Point<'_, 'a> {
         let Some(value) = self.value else {
             return values.refuse(not_a_number(self.name), self.raw);
         };
-        values.of(agent, &metric(self.name.clone(), labels));
+        values.of(agent.clone(), metric(self.name.clone(), labels));
         let nanos = i64::try_from(self.nanos).unwrap_or(i64::MAX);
         values.value(value, Timestamp::from_nanos(nanos), self.raw)
     }

@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
-use layer5_core::{Rejection, Report, Timestamp};
+use layer5_core::Timestamp;
 
 use super::{
-    BodyError, DecodeLimits,
+    BodyError, DecodeLimits, ReportSink,
     labelled::{Values, metric, no_agent, text},
     protobuf::{Broken, Fields, Value},
 };
@@ -35,7 +35,7 @@ pub fn decode_remote_write<'a>(
     body: &'a [u8],
     agent_label: &str,
     limits: &DecodeLimits,
-    sink: &mut (dyn FnMut(usize, Result<&Report<'a>, Rejection>, &'a [u8]) + '_),
+    sink: &mut ReportSink<'_, 'a>,
 ) -> Result<usize, BodyError> {
     let mut values = Values::new("remote_write", limits, sink);
     let mut labels = Vec::new();
@@ -74,7 +74,7 @@ fn one_series<'a>(
         }
     }
     if let Some(agent) = &agent {
-        values.of(agent, &metric(name, labels));
+        values.of(agent.clone(), metric(name, labels));
     }
     let mut fields = Fields::of(series);
     while let Some(field) = fields.next().map_err(|e| broken(body, series, e))? {
