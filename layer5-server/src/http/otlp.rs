@@ -37,7 +37,10 @@ pub(crate) async fn post_metrics(
     if !config.enabled {
         return Err(Problem::not_found("sources.otlp.enabled is false"));
     }
-    let Sent { bytes: sent, mut held } = sent;
+    let Sent {
+        bytes: sent,
+        mut held,
+    } = sent;
     let form = form_of(&headers)?;
     let bytes = body::decoded(
         &headers,

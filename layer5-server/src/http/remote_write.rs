@@ -30,13 +30,16 @@ const NAMED_MAX: usize = 3;
 pub(crate) async fn post_write(
     State(doors): State<Doors>,
     headers: HeaderMap,
-    sent: Sent,
+    sent: Result<Sent, Problem>,
 ) -> Result<StatusCode, Problem> {
     let config = &doors.config.sources.remote_write;
     if !config.enabled {
         return Err(Problem::not_found("sources.remote_write.enabled is false"));
     }
-    let Sent { bytes: sent, mut held } = sent;
+    let Sent {
+        bytes: sent,
+        mut held,
+    } = sent.map_err(sent_again)?;
     let content_type = headers.get(header::CONTENT_TYPE);
     if content_type.is_some_and(|t| t.as_bytes().ends_with(b"io.prometheus.write.v2.Request")) {
         return Err(Problem::new(
@@ -45,7 +48,8 @@ pub(crate) async fn post_write(
             "remote write 2.0 is not taken, use prometheus.WriteRequest (1.0)",
         ));
     }
-    let bytes = body::snappy(&sent, doors.config.http.decoded_bytes_max, &mut held)?;
+    let bytes =
+        body::snappy(&sent, doors.config.http.decoded_bytes_max, &mut held).map_err(sent_again)?;
     let mut limits = doors.intake.limits().clone();
     limits.report.metric_bytes_max = config.metric_bytes_max;
     let n_expected = bytes.len() / 32;
