@@ -102,7 +102,7 @@ impl Portfolio {
         let n_levels = (0..d)
             .filter(|j| known.cube.kind(*j) != crate::unit_cube::AxisKind::Continuous)
             .count();
-        if self.is_noisy || n_ordered == 0 || n_levels > 0 {
+        if self.is_noisy || n_ordered == 0 || n_levels > 0 || !known.constraints.is_empty() {
             return None;
         }
         if self.local.is_none() && self.should_begin(known) {
@@ -136,7 +136,9 @@ impl Portfolio {
             return false;
         };
         if self.ended.is_empty() {
-            return known.n_used() >= n_first(d);
+            // A stated budget leaves two thirds of it to converge in.
+            let first = known.budget.map_or(usize::MAX, |budget| budget / 3);
+            return known.n_used() >= n_first(d).min(first.max(n_design(d) + 1));
         }
         // A better place away from where searches ended is worth one of its own.
         let near = |end: &Vec<f64>| distance2(end, &known.x[best]) < 1e-6 * d as f64;

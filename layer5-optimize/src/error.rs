@@ -60,6 +60,15 @@ pub enum SpaceError {
     /// A choice is listed twice.
     #[error("parameter `{name}`: choice `{choice}` is listed twice")]
     ChoiceTwice { name: String, choice: String },
+    /// The parameter a condition looks at does not come before.
+    #[error("parameter `{name}` depends on `{parent}`, which is not listed before it")]
+    ParentUnknown { name: String, parent: String },
+    /// A condition without values, or with one its parent cannot take, or on a continuous parent.
+    #[error("parameter `{name}`: its condition needs values that `{parent}` can take, one or more")]
+    ParentValues { name: String, parent: String },
+    /// A parameter is fixed where its domain has no value.
+    #[error("parameter `{name}` is fixed at {value:?}, which is outside its bounds")]
+    FixedOutside { name: String, value: Value },
 }
 
 /// Why a study cannot start.
@@ -70,6 +79,31 @@ pub enum ConfigError {
     /// A budget of no evaluations.
     #[error("budget 0 is below the limit of 1")]
     BudgetZero,
+    /// A limit names a parameter the space does not have, or one that is not a number.
+    #[error("a limit names `{name}`, which is no float or int parameter of the space")]
+    LimitName { name: String },
+    /// A limit has a number that is not finite, or no parameter.
+    #[error("a limit needs a parameter and finite numbers")]
+    LimitNumber,
+    /// No point was found that keeps all limits.
+    #[error("no point of {n_tried} tried keeps all {n_limits} limits")]
+    LimitsEmpty { n_tried: usize, n_limits: usize },
+    /// A setting is outside its range.
+    #[error("{field} is {value}, it must be {must_be}")]
+    Setting {
+        field: &'static str,
+        value: f64,
+        must_be: &'static str,
+    },
+    /// A feature that is defined for one objective alone.
+    #[error("{feature} needs a single objective, found {n_objectives}")]
+    OneObjective {
+        feature: &'static str,
+        n_objectives: usize,
+    },
+    /// The point safe mode should start from is not of the space.
+    #[error("the safe start: {0}")]
+    SafeStart(PointError),
     /// The sampler cannot search this space.
     #[error("sampler `{sampler}` needs {needs}")]
     UnfitSpace {
@@ -95,6 +129,19 @@ pub enum PointError {
     /// The objective value that came with it is NaN or infinite.
     #[error("observed value {value} is not finite")]
     NotFinite { value: f64 },
+    /// Not one value per objective, or not one per constraint.
+    #[error("{found} {what} for {expected}")]
+    Count {
+        what: &'static str,
+        found: usize,
+        expected: usize,
+    },
+    /// A linear or forbidden limit of the study is broken.
+    #[error("the point breaks limit {limit} of the study")]
+    Limit { limit: usize },
+    /// The study was closed.
+    #[error("the study is closed")]
+    StudyClosed,
 }
 
 /// Why an outcome is refused; the study is unchanged.
@@ -115,6 +162,20 @@ pub enum TellError {
         value: f64,
         state: &'static str,
     },
+    /// Not one value per objective, or not one per constraint.
+    #[error("trial {id}: {found} {what} for {expected}, the trial stays pending")]
+    Count {
+        id: TrialId,
+        what: &'static str,
+        found: usize,
+        expected: usize,
+    },
+    /// Intermediate values must come with rising steps.
+    #[error("trial {id}: step {step} is not above the last one, {last}")]
+    StepOrder { id: TrialId, step: u64, last: u64 },
+    /// The study was closed.
+    #[error("trial {id}: the study is closed")]
+    StudyClosed { id: TrialId },
 }
 
 /// Why a model could not be fitted.

@@ -20,15 +20,22 @@ pub mod cma_es;
 pub mod design;
 pub mod error;
 pub mod experiment;
+pub mod forest;
 pub mod gp;
+pub mod insight;
+pub mod limit;
 pub mod linalg;
 pub mod noise;
+pub mod nsga2;
+pub mod pareto;
+pub mod pruning;
 pub mod random;
 pub mod rollout;
 pub mod sampler;
 pub mod seed;
 mod setting;
 pub mod space;
+pub mod spsa;
 pub mod study;
 pub mod tpe;
 pub mod trial;
@@ -36,12 +43,14 @@ pub mod trust_region;
 pub mod unit_cube;
 
 pub use error::{ConfigError, FitError, PointError, SpaceError, TellError};
+pub use limit::Limit;
+pub use pruning::{Pruner, Verdict};
 pub use sampler::SamplerKind;
 pub use setting::InvalidSetting;
 pub use space::{
-    CHOICES_MAX, Domain, INT_MAGNITUDE_MAX, PARAMETERS_MAX, Parameter, Point, Space, Value,
+    CHOICES_MAX, Domain, INT_MAGNITUDE_MAX, PARAMETERS_MAX, Parameter, Point, Space, Value, When,
 };
-pub use study::{Direction, Study, StudyConfig};
+pub use study::{Direction, Safe, StopReason, Study, StudyConfig};
 pub use trial::{
     Observation, Outcome, Prediction, Recommendation, Trial, TrialId, TrialState, Why,
 };

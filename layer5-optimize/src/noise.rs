@@ -54,7 +54,7 @@ pub fn share(known: &Known<'_>) -> Option<f64> {
             let close = (known.x[i][0] - known.x[k][0]).abs() <= CLOSE * 20.0
                 && distance2(&known.x[i], &known.x[k]) <= limit;
             if close {
-                let half = 0.5 * known.y[i] - 0.5 * known.y[k];
+                let half = 0.5 * known.objective[i] - 0.5 * known.objective[k];
                 sum += half.abs();
                 pairs += 1;
             }
@@ -63,7 +63,7 @@ pub fn share(known: &Known<'_>) -> Option<f64> {
     if pairs == 0 {
         return None;
     }
-    let mut sorted = known.y.to_vec();
+    let mut sorted = known.objective.to_vec();
     sorted.sort_by(f64::total_cmp);
     let spread = 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0];
     // The mean distance of two normal values is 2 / sqrt(pi) standard deviations.
@@ -84,7 +84,12 @@ mod tests {
         let known = Known {
             cube: &UnitCube::new(&space),
             x: &x,
+            limits: &crate::limit::Limits::default(),
             y,
+            objective: y,
+            values: &[],
+            constraints: &[],
+            violation: &[],
             trial: &vec![None; y.len()],
             pending: &[],
             failed: &[],

@@ -12,8 +12,12 @@ use crate::auto::Portfolio;
 use crate::cma_es::CmaEs;
 use crate::design::Sobol;
 use crate::error::ConfigError;
+use crate::forest::Forest;
 use crate::gp::GpSampler;
+use crate::limit::Limits;
+use crate::nsga2::Nsga2;
 use crate::random::Random;
+use crate::spsa::Spsa;
 use crate::tpe::Tpe;
 use crate::trial::Why;
 use crate::trust_region::TrustRegion;
@@ -39,11 +43,17 @@ pub enum SamplerKind {
     Tpe,
     /// Covariance matrix adaptation; needs an ordered parameter.
     CmaEs,
+    /// A random forest with expected improvement.
+    Forest,
+    /// Simultaneous perturbation: follows an optimum that moves; needs an ordered parameter.
+    Spsa,
+    /// A genetic algorithm that spreads over the front of several objectives.
+    Nsga2,
 }
 
 impl SamplerKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Auto,
         Self::Random,
         Self::Sobol,
@@ -51,6 +61,9 @@ impl SamplerKind {
         Self::Gp,
         Self::Tpe,
         Self::CmaEs,
+        Self::Forest,
+        Self::Spsa,
+        Self::Nsga2,
     ];
 
     /// The name in configuration and protocols.
@@ -64,6 +77,9 @@ impl SamplerKind {
             Self::Gp => "gp",
             Self::Tpe => "tpe",
             Self::CmaEs => "cma_es",
+            Self::Forest => "forest",
+            Self::Spsa => "spsa",
+            Self::Nsga2 => "nsga2",
         }
     }
 
@@ -87,8 +103,19 @@ pub struct Known<'a> {
     pub cube: &'a UnitCube,
     /// Coordinates of the observations, in the order of telling.
     pub x: &'a [Vec<f64>],
-    /// Their values, lower is better, finite.
+    /// What no suggestion may break.
+    pub limits: &'a Limits,
+    /// Their values, lower is better, finite; those that break a constraint are behind all that do not. With several
+    /// objectives, seen from one direction.
     pub y: &'a [f64],
+    /// The same without regard to constraints.
+    pub objective: &'a [f64],
+    /// Every objective of every observation, lower is better.
+    pub values: &'a [Vec<f64>],
+    /// Every constraint of every observation, kept where at most 0; empty where there are none.
+    pub constraints: &'a [Vec<f64>],
+    /// How far constraints are broken in all, 0 where they are kept.
+    pub violation: &'a [f64],
     /// The trial each observation closed, `None` for those brought by the caller.
     pub trial: &'a [Option<u64>],
     /// Coordinates of trials not told yet.
@@ -157,13 +184,21 @@ pub(crate) enum AnySampler {
     Gp(Box<GpSampler>),
     Tpe(Tpe),
     CmaEs(Box<CmaEs>),
+    Forest(Forest),
+    Spsa(Box<Spsa>),
+    Nsga2(Nsga2),
 }
 
 impl AnySampler {
     /// A new sampler, if it can search this cube.
     pub(crate) fn new(kind: SamplerKind, cube: &UnitCube) -> Result<Self, ConfigError> {
         let has_order = (0..cube.len()).any(|j| cube.is_ordered(j));
-        if !has_order && matches!(kind, SamplerKind::TrustRegion | SamplerKind::CmaEs) {
+        if !has_order
+            && matches!(
+                kind,
+                SamplerKind::TrustRegion | SamplerKind::CmaEs | SamplerKind::Spsa
+            )
+        {
             let needs = "a float, int or ordinal parameter";
             return Err(ConfigError::UnfitSpace {
                 sampler: kind,
@@ -178,6 +213,9 @@ impl AnySampler {
             SamplerKind::Gp => Self::Gp(Box::default()),
             SamplerKind::Tpe => Self::Tpe(Tpe),
             SamplerKind::CmaEs => Self::CmaEs(Box::default()),
+            SamplerKind::Forest => Self::Forest(Forest),
+            SamplerKind::Spsa => Self::Spsa(Box::default()),
+            SamplerKind::Nsga2 => Self::Nsga2(Nsga2),
         })
     }
 }
@@ -192,6 +230,9 @@ impl Sampler for AnySampler {
             Self::Gp(sampler) => sampler.propose(known, rng),
             Self::Tpe(sampler) => sampler.propose(known, rng),
             Self::CmaEs(sampler) => sampler.propose(known, rng),
+            Self::Forest(sampler) => sampler.propose(known, rng),
+            Self::Spsa(sampler) => sampler.propose(known, rng),
+            Self::Nsga2(sampler) => sampler.propose(known, rng),
         }
     }
 }

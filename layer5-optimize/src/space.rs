@@ -94,6 +94,19 @@ impl Domain {
         }
     }
 
+    /// Whether this is one of the domain's values, or one off its grid but inside its bounds.
+    #[must_use]
+    pub fn holds(&self, value: Value) -> bool {
+        match (self, value) {
+            (Self::Float { low, high, .. }, Value::Float(x)) => x >= *low && x <= *high,
+            (Self::Int { low, high, .. }, Value::Int(x)) => x >= *low && x <= *high,
+            (Self::Categorical { choices } | Self::Ordinal { choices }, Value::Choice(choice)) => {
+                choice < choices.len()
+            }
+            _ => false,
+        }
+    }
+
     /// The number of values, or `None` for a continuum.
     #[must_use]
     pub fn n_values(&self) -> Option<u64> {
@@ -125,6 +138,12 @@ pub struct Parameter {
     pub name: String,
     /// The values it may take.
     pub domain: Domain,
+    /// When it matters; `None` is always. Where it does not, every point holds it at the middle of its domain.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// The one value it keeps; `None` is free.
+    #[serde(default)]
+    pub fixed: Option<Value>,
 }
 
 impl Parameter {
@@ -133,8 +152,40 @@ impl Parameter {
         Self {
             name: name.into(),
             domain,
+            when: None,
+            fixed: None,
         }
     }
+
+    /// The same parameter, mattering only where an earlier one takes one of these values.
+    #[must_use]
+    pub fn when(
+        mut self,
+        parameter: impl Into<String>,
+        is_in: impl IntoIterator<Item = Value>,
+    ) -> Self {
+        self.when = Some(When {
+            parameter: parameter.into(),
+            is_in: is_in.into_iter().collect(),
+        });
+        self
+    }
+
+    /// The same parameter, held at this value.
+    #[must_use]
+    pub fn fixed_at(mut self, value: Value) -> Self {
+        self.fixed = Some(value);
+        self
+    }
+}
+
+/// When a conditional parameter matters: its parent matters and has one of these values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct When {
+    /// The parent: a parameter listed before, not a continuous one.
+    pub parameter: String,
+    /// Values of the parent, at least one.
+    pub is_in: Vec<Value>,
 }
 
 /// The value of one parameter.
@@ -220,8 +271,37 @@ impl Space {
                 });
             }
             check_domain(&parameter.name, &parameter.domain)?;
+            check_condition(parameter, &parameters[..index])?;
+            if let Some(value) = parameter.fixed.filter(|v| !parameter.domain.holds(*v)) {
+                let name = parameter.name.clone();
+                return Err(SpaceError::FixedOutside { name, value });
+            }
         }
         Ok(Self { parameters })
+    }
+
+    /// The place of a parameter in every point, by name.
+    #[must_use]
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.parameters.iter().position(|p| p.name == name)
+    }
+
+    /// Whether parameter `index` matters at a point of this space.
+    #[must_use]
+    pub fn is_active(&self, index: usize, point: &Point) -> bool {
+        let Some(when) = self.parameters.get(index).and_then(|p| p.when.as_ref()) else {
+            return index < self.len();
+        };
+        self.index_of(&when.parameter).is_some_and(|parent| {
+            self.is_active(parent, point)
+                && point.0.get(parent).is_some_and(|v| when.is_in.contains(v))
+        })
+    }
+
+    /// Whether any parameter depends on another.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        self.parameters.iter().any(|p| p.when.is_some())
     }
 
     /// The parameters, in order.
@@ -237,11 +317,13 @@ impl Space {
         self.parameters.len()
     }
 
-    /// The number of distinct points, or `None` if it is infinite or above `u64::MAX`.
+    /// The number of distinct points, those that differ in values that do not matter counted apart; `None` if it is infinite
+    /// or above `u64::MAX`.
     #[must_use]
     pub fn n_points(&self) -> Option<u64> {
         self.parameters
             .iter()
+            .filter(|p| p.fixed.is_none())
             .try_fold(1u64, |n, p| n.checked_mul(p.domain.n_values()?))
     }
 
@@ -270,21 +352,22 @@ impl Space {
             });
         }
         for (parameter, value) in self.parameters.iter().zip(&point.0) {
-            let inside = match (&parameter.domain, *value) {
-                (Domain::Float { low, high, .. }, Value::Float(x)) => x >= *low && x <= *high,
-                (Domain::Int { low, high, .. }, Value::Int(x)) => x >= *low && x <= *high,
-                (
-                    Domain::Categorical { choices } | Domain::Ordinal { choices },
-                    Value::Choice(choice),
-                ) => choice < choices.len(),
-                _ => {
-                    return Err(PointError::Kind {
-                        name: parameter.name.clone(),
-                        value: *value,
-                    });
-                }
-            };
-            if !inside {
+            let same_kind = matches!(
+                (&parameter.domain, *value),
+                (Domain::Float { .. }, Value::Float(_))
+                    | (Domain::Int { .. }, Value::Int(_))
+                    | (
+                        Domain::Categorical { .. } | Domain::Ordinal { .. },
+                        Value::Choice(_)
+                    )
+            );
+            if !same_kind {
+                return Err(PointError::Kind {
+                    name: parameter.name.clone(),
+                    value: *value,
+                });
+            }
+            if !parameter.domain.holds(*value) {
                 return Err(PointError::Outside {
                     name: parameter.name.clone(),
                     value: *value,
@@ -293,6 +376,22 @@ impl Space {
         }
         Ok(())
     }
+}
+
+fn check_condition(parameter: &Parameter, before: &[Parameter]) -> Result<(), SpaceError> {
+    let Some(when) = &parameter.when else {
+        return Ok(());
+    };
+    let (name, parent) = (parameter.name.clone(), when.parameter.clone());
+    let Some(found) = before.iter().find(|p| p.name == parent) else {
+        return Err(SpaceError::ParentUnknown { name, parent });
+    };
+    let is_countable = found.domain.n_values().is_some();
+    let fits = |v: &Value| is_countable && found.domain.holds(*v);
+    if when.is_in.is_empty() || !when.is_in.iter().all(fits) {
+        return Err(SpaceError::ParentValues { name, parent });
+    }
+    Ok(())
 }
 
 fn check_domain(name: &str, domain: &Domain) -> Result<(), SpaceError> {

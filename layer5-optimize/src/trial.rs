@@ -25,10 +25,12 @@ impl fmt::Display for TrialId {
 pub enum TrialState {
     /// Asked, not told yet.
     Pending,
-    /// Told with this value.
+    /// Told with this value (of the first objective).
     Told(f64),
     /// Told as failed: no value exists, and the neighbourhood is avoided.
     Failed,
+    /// Stopped on the way because it went badly; the neighbourhood is avoided.
+    Pruned,
 }
 
 impl TrialState {
@@ -39,18 +41,28 @@ impl TrialState {
             Self::Pending => "pending",
             Self::Told(_) => "told",
             Self::Failed => "failed",
+            Self::Pruned => "pruned",
         }
     }
 }
 
 /// What came of a trial.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The objective's value, finite, in the caller's units and direction.
     Value(f64),
+    /// The values of every objective and of every constraint; a constraint is kept where it is at most 0.
+    Values {
+        /// One per objective, finite, in the caller's units and directions.
+        objectives: Vec<f64>,
+        /// One per constraint, finite.
+        constraints: Vec<f64>,
+    },
     /// The run broke: there is no value.
     Failed,
+    /// The run was stopped on the way, see [`crate::Study::report`].
+    Pruned,
 }
 
 /// Why a point was suggested.
@@ -75,8 +87,16 @@ pub enum Why {
     Generation,
     /// Beside the best place, to see how much values scatter.
     NoiseProbe,
+    /// One of two probes on either side of the present place.
+    GradientProbe,
+    /// The sampler's wish broke a limit or the largest step, so this is the last place on the way to it that does not.
+    BroughtBack,
+    /// The sampler's wish was not safe enough, so this is the last place on the way to it that is.
+    SafeStep,
     /// Every distinct point was evaluated, so one is repeated.
     SpaceExhausted,
+    /// The study is closed: this is its best point, and there is nothing to tell.
+    StudyClosed,
 }
 
 impl fmt::Display for Why {
@@ -91,7 +111,11 @@ impl fmt::Display for Why {
             Self::DensityRatio => "density ratio",
             Self::Generation => "generation",
             Self::NoiseProbe => "noise probe",
+            Self::GradientProbe => "gradient probe",
+            Self::BroughtBack => "brought back",
+            Self::SafeStep => "safe step",
             Self::SpaceExhausted => "space exhausted",
+            Self::StudyClosed => "study closed",
         })
     }
 }
@@ -122,6 +146,9 @@ pub struct Trial {
     pub why: Why,
     /// What the sampler expected, if it has a model that can say.
     pub predicted: Option<Prediction>,
+    /// Intermediate values reported so far: step and value, steps rising.
+    #[serde(default)]
+    pub steps: Vec<(u64, f64)>,
 }
 
 /// A told `(point, value)`.
@@ -131,8 +158,22 @@ pub struct Observation {
     pub trial: Option<TrialId>,
     /// Where.
     pub point: Point,
-    /// The objective's value, finite, in the caller's direction.
+    /// The (first) objective's value, finite, in the caller's direction.
     pub value: f64,
+    /// Values of the further objectives.
+    #[serde(default)]
+    pub others: Vec<f64>,
+    /// Values of the constraints; kept where at most 0.
+    #[serde(default)]
+    pub constraints: Vec<f64>,
+}
+
+impl Observation {
+    /// Whether every constraint is kept.
+    #[must_use]
+    pub fn is_feasible(&self) -> bool {
+        self.constraints.iter().all(|c| *c <= 0.0)
+    }
 }
 
 /// What a study advises to use.

@@ -25,12 +25,22 @@ enum Axis {
     IntGrid { low: i64, step: i64, n: u64 },
     LogInt { low: i64, high: i64 },
     Choices { n: u64, ordered: bool },
+    Fixed(Value),
+}
+
+/// When an axis matters: axis `parent` matters and has one of the values.
+#[derive(Debug, Clone, PartialEq)]
+struct Condition {
+    parent: usize,
+    is_in: Vec<Value>,
 }
 
 /// The axes of a space.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitCube {
     axes: Vec<Axis>,
+    conditions: Vec<Option<Condition>>,
+    is_conditional: bool,
 }
 
 impl UnitCube {
@@ -41,6 +51,9 @@ impl UnitCube {
             .parameters()
             .iter()
             .map(|parameter| match &parameter.domain {
+                _ if parameter.fixed.is_some() => {
+                    Axis::Fixed(parameter.fixed.unwrap_or(Value::Choice(0)))
+                }
                 Domain::Float {
                     low,
                     high,
@@ -92,9 +105,46 @@ impl UnitCube {
                     ordered: true,
                 },
             });
+        let conditions = space.parameters().iter().map(|parameter| {
+            let when = parameter.when.as_ref()?;
+            let parent = space.index_of(&when.parameter)?;
+            Some(Condition {
+                parent,
+                is_in: when.is_in.clone(),
+            })
+        });
         Self {
             axes: axes.collect(),
+            conditions: conditions.collect(),
+            is_conditional: space.is_conditional(),
         }
+    }
+
+    /// Puts every value that does not matter at this point into the middle of its axis, so that points that mean the same
+    /// are the same, and every fixed one to its value.
+    pub fn settle(&self, point: &mut Point) {
+        for j in 0..self.axes.len() {
+            if let Axis::Fixed(value) = self.axes[j] {
+                point.0[j] = value;
+            } else if !self.matters(j, point) {
+                point.0[j] = from_unit(&self.axes[j], 0.5);
+            }
+        }
+    }
+
+    /// Whether axis `j` matters at a point.
+    #[must_use]
+    pub fn matters(&self, j: usize, point: &Point) -> bool {
+        self.conditions[j]
+            .as_ref()
+            .is_none_or(|c| self.matters(c.parent, point) && c.is_in.contains(&point.0[c.parent]))
+    }
+
+    fn settled(&self, mut point: Point) -> Point {
+        if self.is_conditional {
+            self.settle(&mut point);
+        }
+        point
     }
 
     /// The number of axes, d.
@@ -113,6 +163,7 @@ impl UnitCube {
             Axis::LogInt { low, high } => AxisKind::Levels((high - low) as u64 + 1),
             Axis::Choices { n, ordered: true } => AxisKind::Levels(n),
             Axis::Choices { n, ordered: false } => AxisKind::Categories(n),
+            Axis::Fixed(_) => AxisKind::Categories(1),
         }
     }
 
@@ -141,35 +192,43 @@ impl UnitCube {
     /// The point whose coordinates are nearest to `u`.
     #[must_use]
     pub fn from_unit(&self, u: &[f64]) -> Point {
-        Point(
+        self.settled(Point(
             self.axes
                 .iter()
                 .zip(u)
                 .map(|(axis, u)| from_unit(axis, clamp(*u)))
                 .collect(),
-        )
+        ))
     }
 
     /// The point in whose cell `u` lies when all values of a discrete axis get cells of equal width, so that even
     /// coordinates make even values. (Nearest-coordinate rounding would halve the share of the first and last value.)
     #[must_use]
     pub fn from_even(&self, u: &[f64]) -> Point {
-        Point(
+        self.settled(Point(
             self.axes
                 .iter()
                 .zip(u)
                 .map(|(axis, u)| from_even(axis, clamp(*u)))
                 .collect(),
-        )
+        ))
     }
 
     /// Moves `u` to the coordinates of the nearest point.
     pub fn snap(&self, u: &mut [f64]) {
-        for (axis, u) in self.axes.iter().zip(u) {
+        for (axis, u) in self.axes.iter().zip(u.iter_mut()) {
             *u = match axis {
                 Axis::Float { .. } | Axis::LogFloat { .. } => clamp(*u),
                 _ => to_unit(axis, from_unit(axis, clamp(*u))),
             };
+        }
+        if self.is_conditional {
+            let point = self.from_unit(u);
+            for (j, u) in u.iter_mut().enumerate() {
+                if !self.matters(j, &point) {
+                    *u = to_unit(&self.axes[j], point.0[j]);
+                }
+            }
         }
     }
 
@@ -183,7 +242,7 @@ impl UnitCube {
                 break;
             }
         }
-        next
+        self.settled(next)
     }
 }
 
@@ -210,6 +269,7 @@ fn cell(u: f64, n: u64) -> u64 {
 
 fn to_unit(axis: &Axis, value: Value) -> f64 {
     let u = match (*axis, value) {
+        (Axis::Fixed(_), _) => 0.5,
         (Axis::Float { low, high }, Value::Float(x)) => (x - low) / (high - low),
         (Axis::LogFloat { low, high }, Value::Float(x)) => (x / low).ln() / (high / low).ln(),
         (Axis::FloatGrid { low, step, n }, Value::Float(x)) => {
@@ -231,6 +291,7 @@ fn to_unit(axis: &Axis, value: Value) -> f64 {
 
 fn from_unit(axis: &Axis, u: f64) -> Value {
     match *axis {
+        Axis::Fixed(value) => value,
         Axis::Float { low, high } => Value::Float((low + u * (high - low)).clamp(low, high)),
         Axis::LogFloat { low, high } => {
             Value::Float((low.ln() + u * (high / low).ln()).exp().clamp(low, high))
@@ -248,7 +309,7 @@ fn from_unit(axis: &Axis, u: f64) -> Value {
 
 fn from_even(axis: &Axis, u: f64) -> Value {
     match *axis {
-        Axis::Float { .. } | Axis::LogFloat { .. } => from_unit(axis, u),
+        Axis::Float { .. } | Axis::LogFloat { .. } | Axis::Fixed(_) => from_unit(axis, u),
         Axis::FloatGrid { low, step, n } => Value::Float(low + step * cell(u, n) as f64),
         Axis::IntGrid { low, step, n } => Value::Int(low + step * cell(u, n) as i64),
         Axis::LogInt { low, high } => {

@@ -3,9 +3,9 @@
 //! spread is known, so each bound stands several standard errors above the mean.
 
 use layer5_optimize::bandit::{
-    Arm, Bandit, BernoulliThompson, ContextualBandit, GaussianPrior, GaussianThompson, KlUcb,
-    LinThompson, LinUcb, LoggedDecision, Memory, RewardError, RidgeSettings, Ucb1, doubly_robust,
-    inverse_propensity,
+    Arm, Bandit, BernoulliThompson, BestArm, ContextualBandit, GaussianPrior, GaussianThompson,
+    KlUcb, LinThompson, LinUcb, LoggedDecision, Memory, NonlinearThompson, RewardError,
+    RidgeSettings, Ucb1, WaveSettings, doubly_robust, inverse_propensity,
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -385,4 +385,58 @@ fn unusable_logs_are_refused() {
     log[7].target = vec![0.5];
     log[7].arm = 1;
     assert!(inverse_propensity(&log).is_err());
+}
+
+#[test]
+fn the_best_arm_is_named_with_the_stated_confidence() {
+    let means = [0.5, 0.45, 0.3, 0.6];
+    let (mut n_wrong, mut n_pulls) = (0, 0u64);
+    for run in 0..200u64 {
+        let mut rng = Pcg64::seed_from_u64(run);
+        let mut search = BestArm::new(4, 0.1).expect("fits");
+        let best = loop {
+            if let Some(best) = search.answer() {
+                break best;
+            }
+            let arm = search.next(run);
+            let value = f64::from(u8::from(rng.random::<f64>() < means[arm]));
+            search.reward(arm, value).expect("0 or 1");
+            n_pulls += 1;
+        };
+        n_wrong += u32::from(best != 3);
+    }
+    // Stated: 20 of 200. The threshold is known to be careful.
+    assert!(n_wrong <= 20, "{n_wrong} of 200 wrong");
+    // Equal shares would need 8 ln(1 / delta) / gap^2 times four arms, about 7000 pulls.
+    assert!(n_pulls / 200 < 4000, "{} pulls a run", n_pulls / 200);
+    assert!(BestArm::new(1, 0.1).is_err() && BestArm::new(2, 0.0).is_err());
+    assert!(BestArm::new(2, 0.1).expect("fits").reward(2, 0.5).is_err());
+}
+
+#[test]
+fn bent_rewards_need_the_nonlinear_policy() {
+    // Each arm is best near its own place: no line through the context tells them apart.
+    let regret = |policy: &mut dyn ContextualBandit| {
+        let mut rng = Pcg64::seed_from_u64(5);
+        let mut lost = 0.0;
+        for pull in 0..2000 {
+            let x: Vec<f64> = (0..3).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let value = |arm: usize| {
+                let centre = [-0.6, 0.0, 0.6][arm];
+                (-4.0 * (x[0] - centre).powi(2)).exp()
+                    + 0.3 * (3.0 * x[1] * (arm as f64 - 1.0)).sin()
+            };
+            let best = (0..3).map(value).fold(f64::NEG_INFINITY, f64::max);
+            let arm = policy.choose(&x, pull).expect("fits");
+            lost += best - value(arm);
+            let told = value(arm) + 0.1 * (rng.random::<f64>() - 0.5);
+            policy.reward(arm, &x, told).expect("finite");
+        }
+        lost
+    };
+    let ridge = RidgeSettings::default();
+    let bent =
+        regret(&mut NonlinearThompson::new(3, 3, ridge, WaveSettings::default()).expect("fits"));
+    let straight = regret(&mut LinThompson::new(3, 3, ridge).expect("fits"));
+    assert!(bent < 0.4 * straight, "{bent} {straight}");
 }

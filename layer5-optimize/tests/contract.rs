@@ -2,8 +2,8 @@
 //! How: one table of samplers and spaces; each promise is checked for each pair that fits together.
 
 use layer5_optimize::{
-    ConfigError, Direction, Domain, Outcome, Parameter, Point, PointError, SamplerKind, Space,
-    Study, StudyConfig, TellError, TrialId, TrialState, Value,
+    ConfigError, Direction, Domain, Limit, Outcome, Parameter, Point, PointError, SamplerKind,
+    Space, Study, StudyConfig, TellError, TrialId, TrialState, Value,
 };
 
 fn space(domains: &[Domain]) -> Space {
@@ -55,7 +55,29 @@ fn spaces() -> Vec<(&'static str, Space)> {
             ]),
         ),
         ("wide", space(&vec![Domain::float(0.0, 1.0); 40])),
+        ("conditional", conditional()),
+        (
+            "fixed",
+            Space::new(vec![
+                Parameter::new("x", Domain::float(0.0, 1.0)),
+                Parameter::new("y", Domain::float(0.0, 9.0)).fixed_at(Value::Float(2.5)),
+                Parameter::new("n", Domain::int(1, 40)),
+            ])
+            .expect("valid"),
+        ),
     ]
+}
+
+/// A choice, a rate that matters for one of them, a depth for the other, and a width that matters below some depths.
+fn conditional() -> Space {
+    Space::new(vec![
+        Parameter::new("model", Domain::categorical(["line", "tree"])),
+        Parameter::new("rate", Domain::log_float(1e-4, 1.0)).when("model", [Value::Choice(0)]),
+        Parameter::new("depth", Domain::int(1, 5)).when("model", [Value::Choice(1)]),
+        Parameter::new("width", Domain::float(0.0, 1.0))
+            .when("depth", [Value::Int(3), Value::Int(4)]),
+    ])
+    .expect("valid")
 }
 
 /// Every pair of sampler and space that fits together.
@@ -151,7 +173,7 @@ fn a_restored_study_goes_on_as_the_saved_one() {
             let (a, b) = (study.ask(), restored.ask());
             assert_eq!(a, b, "{name}");
             let outcome = Outcome::Value(bowl(&a.point));
-            study.tell(a.id, outcome).expect("pending");
+            study.tell(a.id, outcome.clone()).expect("pending");
             restored.tell(b.id, outcome).expect("pending");
         }
     }
@@ -323,4 +345,140 @@ fn a_budget_of_zero_is_refused() {
         ..StudyConfig::new(space(&[Domain::int(0, 3)]))
     };
     assert!(matches!(Study::new(config), Err(ConfigError::BudgetZero)));
+}
+
+#[test]
+fn values_that_do_not_matter_are_held_at_one_place() {
+    for kind in SamplerKind::ALL {
+        let space = conditional();
+        let mut study = Study::new(StudyConfig {
+            sampler: kind,
+            ..StudyConfig::new(space.clone())
+        })
+        .expect("fits");
+        for point in run(&mut study, 30, bowl) {
+            let [_, rate, depth, width] = point.values() else {
+                unreachable!("four parameters")
+            };
+            if !space.is_active(1, &point) {
+                // The middle of a logarithm, to rounding.
+                assert!(
+                    matches!(rate, Value::Float(r) if (r - 0.01).abs() < 1e-12),
+                    "{kind}"
+                );
+            }
+            if !space.is_active(2, &point) {
+                assert_eq!(*depth, Value::Int(3), "{kind}");
+                // Depth is at 3, but does not matter, so width does not either.
+                assert!(!space.is_active(3, &point), "{kind}");
+            }
+            if !space.is_active(3, &point) {
+                assert_eq!(*width, Value::Float(0.5), "{kind}");
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_and_the_largest_step_are_kept() {
+    let space = space(&[Domain::float(0.0, 10.0), Domain::int(0, 10)]);
+    let name = |j: usize| format!("p{j}");
+    let limits = vec![
+        Limit::Linear {
+            terms: vec![(name(0), 1.0), (name(1), 2.0)],
+            at_most: 12.0,
+        },
+        Limit::Forbidden {
+            ranges: vec![(name(0), 4.0, 6.0), (name(1), 0.0, 2.0)],
+        },
+    ];
+    for kind in SamplerKind::ALL {
+        let config = StudyConfig {
+            sampler: kind,
+            limits: limits.clone(),
+            ..StudyConfig::new(space.clone())
+        };
+        // The bowl's bottom is forbidden.
+        let f = |p: &Point| {
+            let [Value::Float(x), Value::Int(n)] = p.values() else {
+                unreachable!()
+            };
+            (x - 5.0).powi(2) + (*n as f64 - 1.0).powi(2)
+        };
+        let mut study = Study::new(config.clone()).expect("fits");
+        let points = run(&mut study, 30, f);
+        for p in &points {
+            let [Value::Float(x), Value::Int(n)] = p.values() else {
+                unreachable!()
+            };
+            assert!(x + 2.0 * *n as f64 <= 12.0 + 1e-9, "{kind}: {p:?}");
+            assert!(!((4.0..=6.0).contains(x) && *n <= 2), "{kind}: {p:?}");
+        }
+        let mut near = Study::new(StudyConfig {
+            step_max: Some(0.1),
+            limits: Vec::new(),
+            ..config
+        })
+        .expect("fits");
+        let first = Point(vec![Value::Float(9.0), Value::Int(9)]);
+        near.observe(first, 100.0).expect("inside");
+        for _ in 0..12 {
+            let best = near.incumbent().expect("told").point.clone();
+            let trial = near.ask();
+            for (a, b) in best.values().iter().zip(trial.point.values()) {
+                let away = match (a, b) {
+                    (Value::Float(a), Value::Float(b)) => (a - b).abs(),
+                    (Value::Int(a), Value::Int(b)) => (a - b).abs() as f64,
+                    _ => unreachable!(),
+                };
+                // Every value within a step was seen after a while; then the last resort repeats one.
+                assert!(away <= 1.0 + 1e-9, "{kind}: {best:?} {:?}", trial.point);
+            }
+            near.tell(trial.id, Outcome::Value(f(&trial.point)))
+                .expect("pending");
+        }
+    }
+}
+
+#[test]
+fn constraints_and_several_objectives_are_taken_by_every_sampler() {
+    for kind in SamplerKind::ALL {
+        let config = StudyConfig {
+            sampler: kind,
+            n_constraints: 1,
+            other_directions: vec![Direction::Maximize],
+            seed: 3,
+            ..StudyConfig::new(space(&[Domain::float(0.0, 1.0), Domain::float(0.0, 1.0)]))
+        };
+        let mut study = Study::new(config).expect("fits");
+        let outcome = |p: &Point| {
+            let [Value::Float(x), Value::Float(y)] = p.values() else {
+                unreachable!()
+            };
+            Outcome::Values {
+                objectives: vec![x * x + y, x + y],
+                constraints: vec![0.3 - x],
+            }
+        };
+        for _ in 0..25 {
+            let trial = study.ask();
+            study
+                .tell(trial.id, outcome(&trial.point))
+                .expect("pending");
+        }
+        let front = study.pareto_front();
+        assert!(!front.is_empty(), "{kind}");
+        for a in &front {
+            assert!(a.is_feasible(), "{kind}");
+            let beaten = front.iter().any(|b| {
+                b.value <= a.value
+                    && b.others[0] >= a.others[0]
+                    && (b.value < a.value || b.others[0] > a.others[0])
+            });
+            assert!(!beaten, "{kind}");
+        }
+        let saved = serde_json::to_string(&study).expect("plain data");
+        let mut restored: Study = serde_json::from_str(&saved).expect("its own output");
+        assert_eq!(restored.ask(), study.ask(), "{kind}");
+    }
 }

@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
-use super::log_ei::log_ei;
+use super::log_ei::{ln_normal_cdf, log_ei};
 use crate::design::sobol::scrambled_block;
 use crate::gp::Posterior;
 use crate::linalg::lbfgs::minimize_in_box;
@@ -55,25 +55,54 @@ impl Search<'_> {
 }
 
 /// The place with the highest logarithm of expected improvement below `best` (warped units), and that logarithm.
+///
+/// `best`: `None` while no observation keeps the constraints; only their probability counts then. `constraints`: a process
+/// of each and its highest value that keeps it; the improvement counts with the probability that all are kept.
 pub fn maximize_log_ei(
     posterior: &Posterior,
-    best: f64,
+    best: Option<f64>,
+    constraints: &[(Posterior, f64)],
     search: &Search<'_>,
     rng: &mut Pcg64,
 ) -> (Vec<f64>, f64) {
     let value = |u: &[f64]| {
-        let (mean, variance) = posterior.predict(u);
-        -log_ei(mean, variance.sqrt(), best).value
+        let mut loss = 0.0;
+        if let Some(best) = best {
+            let (mean, variance) = posterior.predict(u);
+            loss -= log_ei(mean, variance.sqrt(), best).value;
+        }
+        for (process, highest) in constraints {
+            let (mean, variance) = process.predict(u);
+            loss -= ln_normal_cdf((highest - mean) / variance.sqrt()).0;
+        }
+        loss
     };
     let value_with_gradient = |u: &[f64], gradient: &mut [f64]| {
         let mut by_variance = vec![0.0; u.len()];
-        let (mean, variance) = posterior.predict_with_gradient(u, gradient, &mut by_variance);
-        let sd = variance.sqrt();
-        let ei = log_ei(mean, sd, best);
-        for (g, v) in gradient.iter_mut().zip(&by_variance) {
-            *g = -(ei.by_mean * *g + ei.by_sd * v / (2.0 * sd));
+        let mut loss = 0.0;
+        if let Some(best) = best {
+            let (mean, variance) = posterior.predict_with_gradient(u, gradient, &mut by_variance);
+            let sd = variance.sqrt();
+            let ei = log_ei(mean, sd, best);
+            for (g, v) in gradient.iter_mut().zip(&by_variance) {
+                *g = -(ei.by_mean * *g + ei.by_sd * v / (2.0 * sd));
+            }
+            loss -= ei.value;
+        } else {
+            gradient.fill(0.0);
         }
-        -ei.value
+        let mut by_mean = vec![0.0; if constraints.is_empty() { 0 } else { u.len() }];
+        for (process, highest) in constraints {
+            let (mean, variance) = process.predict_with_gradient(u, &mut by_mean, &mut by_variance);
+            let sd = variance.sqrt();
+            let t = (highest - mean) / sd;
+            let (ln, slope) = ln_normal_cdf(t);
+            for ((g, m), v) in gradient.iter_mut().zip(&by_mean).zip(&by_variance) {
+                *g += slope * (m / sd + t * v / (2.0 * variance));
+            }
+            loss -= ln;
+        }
+        loss
     };
     let (u, loss) = descend(search, rng, value, value_with_gradient);
     (u, -loss)
@@ -155,7 +184,7 @@ fn descend(
 }
 
 /// Snapped candidates: an even spread, and neighbours of good places at several distances.
-fn candidates(search: &Search<'_>, rng: &mut Pcg64) -> Vec<Vec<f64>> {
+pub(crate) fn candidates(search: &Search<'_>, rng: &mut Pcg64) -> Vec<Vec<f64>> {
     let (cube, d) = (search.cube, search.cube.len());
     let n = search.n_candidates;
     let spread = scrambled_block(0, n as u32, d, rng.random());

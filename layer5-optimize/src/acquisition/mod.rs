@@ -5,4 +5,5 @@ pub mod log_ei;
 pub mod maximize;
 
 pub use log_ei::log_ei;
+pub(crate) use maximize::candidates;
 pub use maximize::{Search, maximize_log_ei, minimize_cautiously};

@@ -11,6 +11,8 @@
 //! | [`GaussianThompson`] | any finite | latencies, costs: mean and variance both unknown |
 //! | [`KlUcb`], [`Ucb1`] | 0..=1 | decisions without chance, with a guarantee |
 //! | [`LinUcb`], [`LinThompson`] | any finite | the best arm depends on a context |
+//! | [`NonlinearThompson`] | any finite | it does so, but not linearly |
+//! | [`BestArm`] | 0..=1 | one answer with a stated confidence, no earning on the way |
 //!
 //! Every policy without a context takes a [`Memory`]: all rewards, the last ones, or fading ones.
 //!
@@ -28,18 +30,22 @@
 //! ```
 
 mod bernoulli;
+mod best_arm;
 mod draw;
 mod gaussian;
 mod kl_ucb;
 mod linear;
+mod nonlinear;
 mod off_policy;
 mod tally;
 mod ucb;
 
 pub use bernoulli::BernoulliThompson;
+pub use best_arm::BestArm;
 pub use gaussian::{GaussianPrior, GaussianThompson};
 pub use kl_ucb::KlUcb;
 pub use linear::{FEATURES_MAX, LinThompson, LinUcb, RidgeSettings};
+pub use nonlinear::{NonlinearThompson, PRODUCTS_MAX, WaveSettings};
 pub use off_policy::{LogError, LoggedDecision, PolicyValue, doubly_robust, inverse_propensity};
 pub use tally::{ARMS_MAX, Memory, Tally, WINDOW_LEN_MAX};
 pub use ucb::Ucb1;

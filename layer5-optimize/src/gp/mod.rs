@@ -153,10 +153,19 @@ impl Surrogate {
         hyper: Hyper,
     ) -> Option<Self> {
         let posterior = Posterior::new(&hyper, ordered, x, z).ok()?;
-        let best = x
+        let kept = known
+            .x
             .iter()
-            .map(|u| posterior.mean(u))
-            .fold(f64::INFINITY, f64::min);
+            .zip(known.violation)
+            .filter(|(_, v)| **v <= 0.0);
+        let best = if known.constraints.is_empty() {
+            x.iter()
+                .map(|u| posterior.mean(u))
+                .fold(f64::INFINITY, f64::min)
+        } else {
+            kept.map(|(u, _)| posterior.mean(u))
+                .fold(f64::INFINITY, f64::min)
+        };
         let is_noisy = match noise::share(known) {
             Some(share) => share > noise::SHARE_MAX,
             None => posterior.noise_variance().sqrt() > NOISE_SD,
@@ -322,7 +331,7 @@ pub(crate) fn best_rows<'a>(known: &Known<'a>, n: usize) -> Vec<&'a [f64]> {
 /// Coordinates and values of some observations.
 fn selected<'a>(known: &Known<'a>, rows: &[usize]) -> (Vec<&'a [f64]>, Vec<f64>) {
     let x = rows.iter().map(|i| known.x[*i].as_slice()).collect();
-    (x, rows.iter().map(|i| known.y[*i]).collect())
+    (x, rows.iter().map(|i| known.objective[*i]).collect())
 }
 
 /// The most likely of some warps at the starting hyperparameters.
@@ -393,6 +402,26 @@ impl Sampler for GpSampler {
     }
 }
 
+/// A process of every constraint, and the highest value in its units that keeps it.
+fn constraint_processes(known: &Known<'_>) -> Vec<(Posterior, f64)> {
+    let n = known.constraints.first().map_or(0, Vec::len);
+    let rows = rows(known);
+    let x: Vec<&[f64]> = rows.iter().map(|i| known.x[*i].as_slice()).collect();
+    let ordered = ordered_axes(known.cube);
+    let process = |k: usize| {
+        let c: Vec<f64> = rows.iter().map(|i| known.constraints[*i][k]).collect();
+        let warp = Warp::new(&c, None);
+        let z: Vec<f64> = c.iter().map(|c| warp.forward(*c)).collect();
+        let start = Hyper::start(known.cube.len());
+        let training = Training::new(&ordered, &x, &z);
+        let hyper = fit::fit(&training, std::slice::from_ref(&start), false, 15);
+        let hyper = hyper.map_or(start, |(hyper, _)| hyper);
+        let posterior = Posterior::new(&hyper, &ordered, &x, &z).ok()?;
+        Some((posterior, warp.forward(0.0)))
+    };
+    (0..n).filter_map(process).collect()
+}
+
 /// Where the expected improvement is highest, and its logarithm, warped units.
 pub(crate) fn propose_log_ei(
     surrogate: &Surrogate,
@@ -403,6 +432,9 @@ pub(crate) fn propose_log_ei(
     let around = best_rows(known, 5);
     let continuous = known.cube.is_continuous();
     let taken = |u: &[f64]| {
+        if !known.limits.is_empty() && !known.limits.keeps(&known.cube.from_unit(u)) {
+            return true;
+        }
         !continuous
             && (known.x.iter().any(|x| x == u)
                 || known
@@ -419,5 +451,7 @@ pub(crate) fn propose_log_ei(
         is_taken: &taken,
         within,
     };
-    maximize_log_ei(&surrogate.posterior, surrogate.best(), &search, rng)
+    let best = Some(surrogate.best()).filter(|best| best.is_finite());
+    let constraints = constraint_processes(known);
+    maximize_log_ei(&surrogate.posterior, best, &constraints, &search, rng)
 }
