@@ -34,12 +34,15 @@ use crate::{
     refinery::{Reading, Roles, Tuner, shard::SavedAgent},
     sources::Sources,
     store::{OpenError, PatternQuery, ReadError, Retention, Store, StoreConfig},
+    study_desk::Desks,
 };
 
 /// Messages that may wait for the committer.
 const INBOX_LEN: usize = 8192;
 /// Messages that may wait for the tuner.
 const TUNER_FEED_LEN: usize = 8192;
+/// Commands and questions for studies on their way; commands are bounded before that by the API.
+const STUDIES_FEED_LEN: usize = 1024;
 /// Refused reports that may wait for the dead-letter log.
 const DEAD_LETTERS_LEN: usize = 8192;
 
@@ -121,12 +124,14 @@ pub struct Running {
     doors: Doors,
     inbox: Sender<Inbox>,
     tuner_feed: Sender<pipeline::TunerFeed>,
+    studies_feed: Sender<pipeline::StudiesFeed>,
     stop_tasks: watch::Sender<bool>,
     tasks: Vec<Task<()>>,
     committer: JoinHandle<StopReason>,
     keeper: KeeperLinks,
     shards: Vec<JoinHandle<()>>,
     tuner: JoinHandle<()>,
+    studies: JoinHandle<()>,
     failed: watch::Receiver<bool>,
 }
 
@@ -156,6 +161,7 @@ impl Running {
             stop: keep_on,
             thread: keeper,
         } = self.keeper;
+        let (studies, studies_feed) = (self.studies, self.studies_feed);
         let joined = tokio::task::spawn_blocking(move || {
             let reason = committer.join().map_err(|_panic| StopError::Panicked)?;
             let _gone = feed.send(pipeline::TunerFeed::Stop);
@@ -165,6 +171,8 @@ impl Running {
             tuner.join().map_err(|_panic| StopError::Panicked)?;
             drop(keep_on);
             keeper.join().map_err(|_panic| StopError::Panicked)?;
+            let _gone = studies_feed.send(pipeline::StudiesFeed::Stop);
+            studies.join().map_err(|_panic| StopError::Panicked)?;
             Ok(reason)
         });
         match joined.await.map_err(|_panic| StopError::Panicked)?? {
@@ -208,10 +216,12 @@ struct Threads {
     sources: Sources,
     inbox: Sender<Inbox>,
     tuner_feed: Sender<pipeline::TunerFeed>,
+    studies_feed: Sender<pipeline::StudiesFeed>,
     committer: JoinHandle<StopReason>,
     keeper: KeeperLinks,
     shards: Vec<JoinHandle<()>>,
     tuner: JoinHandle<()>,
+    studies: JoinHandle<()>,
     failed: watch::Receiver<bool>,
 }
 
@@ -265,6 +275,16 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let tuner =
         pipeline::spawn_tuner(tuner, roles, n_shards, tuner_end, inbox.clone()).map_err(machine)?;
 
+    let (studies_feed, studies_end) = bounded(STUDIES_FEED_LEN);
+    let study_askers = pipeline::StudyAskers::default();
+    let studies = pipeline::spawn_studies(
+        snapshot.studies,
+        studies_end,
+        Arc::clone(&study_askers),
+        inbox.clone(),
+    )
+    .map_err(machine)?;
+
     let (ring, intake_end) = mpsc::channel::<Arrival>(config.pipeline.intake_capacity);
     let waiting = Arc::new(Waiting::default());
     let (dead_letters, refused) = bounded(DEAD_LETTERS_LEN);
@@ -290,6 +310,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         refused,
         shards: rings,
         tuner: tuner_feed.clone(),
+        studies: studies_feed.clone(),
         names: Arc::clone(&names),
         new_hosts: intake.new_hosts(),
         waiting,
@@ -339,6 +360,8 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         store,
         inbox: inbox.clone(),
         tuner: tuner_feed.clone(),
+        studies: studies_feed.clone(),
+        study_askers,
         shards: doors_to_shards,
         askers,
         counters,
@@ -350,10 +373,12 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         sources,
         inbox,
         tuner_feed,
+        studies_feed,
         committer,
         keeper,
         shards: shard_threads,
         tuner,
+        studies,
         failed,
     })
 }
@@ -396,12 +421,14 @@ impl Threads {
             doors,
             inbox: self.inbox,
             tuner_feed: self.tuner_feed,
+            studies_feed: self.studies_feed,
             stop_tasks,
             tasks,
             committer: self.committer,
             keeper: self.keeper,
             shards: self.shards,
             tuner: self.tuner,
+            studies: self.studies,
             failed: self.failed,
         }
     }
@@ -562,6 +589,7 @@ struct Snapshot {
     bookmark: pipeline::Bookmark,
     agents: Vec<SavedAgent>,
     tuner: Option<Tuner>,
+    studies: Desks,
 }
 
 impl Snapshot {
@@ -587,6 +615,7 @@ impl Snapshot {
     fn take(&mut self, name: &str, bytes: &[u8]) -> Result<(), codec::DecodeError> {
         match name {
             "tuner" => self.tuner = Some(codec::decode(pipeline::TUNER_FORMAT, bytes)?),
+            "studies" => self.studies = codec::decode(pipeline::STUDIES_FORMAT, bytes)?,
             "committer" => self.bookmark = codec::decode(pipeline::BOOKMARK_FORMAT, bytes)?,
             _ => {
                 let agents: Vec<SavedAgent> = codec::decode(pipeline::SHARD_FORMAT, bytes)?;

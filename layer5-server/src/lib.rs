@@ -27,3 +27,4 @@ mod series_report;
 pub mod sources;
 pub mod standin;
 pub mod store;
+mod study_desk;

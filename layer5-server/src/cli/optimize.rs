@@ -1,22 +1,25 @@
 //! `layer5 optimize`: ask and tell over standard input and output, one JSON object a line, so that any program in any
-//! language can be tuned.
-//! In: `init`, `ask`, `tell`, `recommend`, `quit`. Out: one line per line. A bad line is answered with `{"error":...}`
-//! and changes nothing. Format: docs/formats.md.
+//! language can be tuned; and `layer5 optimize report`, the page of a study.
+//! In: `init`, `ask`, `tell`, `observe`, `recommend`, `trials`, `quit`. Out: one line per line. A bad line is answered with
+//! `{"error":...}` and changes nothing. Format: docs/formats.md.
+//! Invariants: with `--journal`, what changes the study is in the file before it is answered; the file alone is the study.
 
 use std::{
-    io::{BufRead, Write},
+    fs::{File, OpenOptions},
+    io::{BufRead, BufReader, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::Args;
-use layer5_optimize::{
-    Direction, Domain, Outcome, Parameter, Point, SamplerKind, Space, Study, StudyConfig, TrialId,
-    Value,
-};
-use serde::Deserialize;
-use serde_json::{Map, json};
+use clap::{Args, Subcommand};
+use layer5_optimize::Study;
+use serde_json::json;
 
 use super::{Failure, finish};
+use crate::{
+    report_page::study_page,
+    study_desk::{self, Command},
+};
 
 /// Longest line that is read, bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -25,157 +28,208 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 ///
 /// Reads commands from standard input and answers each with one line on standard output.
 #[derive(Args, Debug)]
-#[command(after_long_help = r#"Commands:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_long_help = r#"Commands:
   {"cmd":"init","space":[{"name":"x","type":"float","low":-5,"high":5,"log":false},
                          {"name":"n","type":"int","low":1,"high":9},
                          {"name":"k","type":"categorical","choices":["a","b"]}],
    "direction":"minimize","seed":1,"budget":50,"sampler":"auto"}      budget and sampler may be absent
   {"cmd":"ask"}                          -> {"id":0,"params":{"x":0.3,"n":4,"k":"a"}}
+  {"cmd":"ask","n":4}                    -> {"trials":[...]}, to be run at the same time
   {"cmd":"tell","id":0,"value":1.5}      -> {"ok":true};  "value":null tells that the run failed
+  {"cmd":"observe","params":{...},"value":1.5}   a result from elsewhere
   {"cmd":"recommend"}                    -> the best parameters and their predicted value
+  {"cmd":"trials"}                       -> every trial with its state
   {"cmd":"quit"}
 
 Samplers: auto, random, sobol, trust_region, gp, tpe, cma_es
 
-Example:
-  printf '%s\n' '{"cmd":"init","space":[{"name":"x","type":"float","low":0,"high":1}]}' '{"cmd":"ask"}' | layer5 optimize"#)]
-pub(super) struct OptimizeArgs {}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
-enum Request {
-    Init(Init),
-    Ask {},
-    Tell { id: u64, value: Option<f64> },
-    Recommend {},
-    Quit {},
+Examples:
+  printf '%s\n' '{"cmd":"init","space":[{"name":"x","type":"float","low":0,"high":1}]}' '{"cmd":"ask"}' | layer5 optimize
+  layer5 optimize --journal tune.jsonl         goes on where it stopped, also after a kill
+  layer5 optimize report tune.jsonl --html tune.html"#
+)]
+pub(super) struct OptimizeArgs {
+    /// Keep what changes the study in this file, and begin with what it holds already
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<OptimizeCommand>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Init {
-    space: Vec<Declared>,
-    #[serde(default)]
-    direction: Way,
-    #[serde(default)]
-    seed: u64,
-    budget: Option<usize>,
-    sampler: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Way {
-    #[default]
-    Minimize,
-    Maximize,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Declared {
-    Float {
-        name: String,
-        low: f64,
-        high: f64,
-        #[serde(default)]
-        log: bool,
-        step: Option<f64>,
-    },
-    Int {
-        name: String,
-        low: i64,
-        high: i64,
-        #[serde(default)]
-        log: bool,
-        step: Option<i64>,
-    },
-    Categorical {
-        name: String,
-        choices: Vec<String>,
-    },
-    Ordinal {
-        name: String,
-        choices: Vec<String>,
+#[derive(Debug, Subcommand)]
+enum OptimizeCommand {
+    /// Draw a study as a page that needs no network
+    ///
+    /// Example: layer5 optimize report tune.jsonl --html tune.html
+    Report {
+        /// The journal of the study
+        #[arg(value_name = "STUDY")]
+        study: PathBuf,
+        /// Where the page goes
+        #[arg(long, value_name = "OUT.html")]
+        html: PathBuf,
     },
 }
 
-impl From<Declared> for Parameter {
-    fn from(declared: Declared) -> Self {
-        match declared {
-            Declared::Float {
-                name,
-                low,
-                high,
-                log,
-                step,
-            } => Self::new(
-                name,
-                Domain::Float {
-                    low,
-                    high,
-                    log,
-                    step,
-                },
-            ),
-            Declared::Int {
-                name,
-                low,
-                high,
-                log,
-                step,
-            } => Self::new(
-                name,
-                Domain::Int {
-                    low,
-                    high,
-                    log,
-                    step,
-                },
-            ),
-            Declared::Categorical { name, choices } => {
-                Self::new(name, Domain::Categorical { choices })
-            }
-            Declared::Ordinal { name, choices } => Self::new(name, Domain::Ordinal { choices }),
+pub(super) fn run(args: &OptimizeArgs) -> ExitCode {
+    finish(match &args.command {
+        Some(OptimizeCommand::Report { study, html }) => report(study, html),
+        None => talk(args.journal.as_deref()),
+    })
+}
+
+fn talk(journal: Option<&Path>) -> Result<(), Failure> {
+    let (study, journal) = match journal {
+        None => (None, None),
+        Some(path) => {
+            let (study, file) = Journal::open(path)?;
+            (study, Some(file))
         }
+    };
+    let input = std::io::stdin().lock();
+    let output = std::io::stdout().lock();
+    converse(input, output, study, journal)
+}
+
+fn report(path: &Path, html: &Path) -> Result<(), Failure> {
+    let file = File::open(path)
+        .map_err(|e| Failure::new(66, format!("cannot open {}: {e}", path.display())))?;
+    let (study, _) = replayed(path, &mut BufReader::new(file))?;
+    let study = study.ok_or_else(|| {
+        Failure::new(
+            65,
+            format!(
+                "{}: no study begins here; a journal's first line is `init`",
+                path.display()
+            ),
+        )
+    })?;
+    let name = path
+        .file_stem()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
+    std::fs::write(html, study_page(&name, &study))
+        .map_err(|e| Failure::new(1, format!("cannot write {}: {e}", html.display())))?;
+    let _closed = writeln!(
+        std::io::stderr(),
+        "layer5: the page is in {}",
+        html.display()
+    );
+    Ok(())
+}
+
+/// The file that a study is kept in: the lines that changed it.
+struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Journal {
+    fn open(path: &Path) -> Result<(Option<Study>, Self), Failure> {
+        let failed =
+            |e: std::io::Error| Failure::new(66, format!("cannot open {}: {e}", path.display()));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(failed)?;
+        let (study, end) = replayed(path, &mut BufReader::new(&file))?;
+        // A line that a kill cut off was never answered.
+        file.set_len(end).map_err(failed)?;
+        file.seek(SeekFrom::Start(end)).map_err(failed)?;
+        Ok((
+            study,
+            Self {
+                file,
+                path: path.to_owned(),
+            },
+        ))
+    }
+
+    fn keep(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let mut whole = line.trim_ascii().to_vec();
+        whole.push(b'\n');
+        let kept = self
+            .file
+            .write_all(&whole)
+            .and_then(|()| self.file.sync_data());
+        kept.map_err(|e| Failure::new(1, format!("cannot write {}: {e}", self.path.display())))
     }
 }
 
-pub(super) fn run(_args: &OptimizeArgs) -> ExitCode {
-    let input = std::io::stdin().lock();
-    let output = std::io::stdout().lock();
-    finish(converse(input, output).map_err(|e| Failure::new(1, format!("standard input: {e}"))))
+/// The study of a journal, and where its last whole line ends.
+fn replayed(path: &Path, input: &mut impl BufRead) -> Result<(Option<Study>, u64), Failure> {
+    let (mut study, mut line, mut end) = (None, Vec::new(), 0);
+    for number in 1.. {
+        line.clear();
+        let n = input
+            .read_until(b'\n', &mut line)
+            .map_err(|e| Failure::new(66, format!("cannot read {}: {e}", path.display())))?;
+        if n == 0 || line.last() != Some(&b'\n') {
+            break;
+        }
+        let command = serde_json::from_slice::<Command>(&line).map_err(|e| e.to_string());
+        let carried_out = command.and_then(|command| study_desk::answer(&mut study, command));
+        if let Err(what) = carried_out {
+            return Err(Failure::new(
+                65,
+                format!("{}:{number}: {what}", path.display()),
+            ));
+        }
+        end += n as u64;
+    }
+    Ok((study, end))
 }
 
 /// Answers every line of `input` with one line, until `quit` or the end.
-fn converse(mut input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
-    let mut study = None;
+fn converse(
+    mut input: impl BufRead,
+    mut output: impl Write,
+    mut study: Option<Study>,
+    mut journal: Option<Journal>,
+) -> Result<(), Failure> {
+    let broken = |e: std::io::Error| Failure::new(1, format!("standard input or output: {e}"));
     let mut line = Vec::new();
     loop {
         line.clear();
         let n = std::io::Read::take(&mut input, LINE_BYTES_MAX as u64 + 1)
-            .read_until(b'\n', &mut line)?;
+            .read_until(b'\n', &mut line)
+            .map_err(broken)?;
         if n == 0 {
             return Ok(());
         }
         if n > LINE_BYTES_MAX {
-            skip_line(&mut input)?;
-            writeln!(
-                output,
-                "{}",
-                error(format!("a line of more than {LINE_BYTES_MAX} bytes"))
-            )?;
+            skip_line(&mut input).map_err(broken)?;
+            let too_long = format!("a line of more than {LINE_BYTES_MAX} bytes");
+            writeln!(output, "{}", error(too_long)).map_err(broken)?;
             continue;
         }
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let request = serde_json::from_slice::<Request>(&line).map_err(|e| e.to_string());
-        if matches!(request, Ok(Request::Quit {})) {
+        let command = serde_json::from_slice::<Command>(&line).map_err(|e| e.to_string());
+        if matches!(command, Ok(Command::Quit {})) {
             return Ok(());
         }
-        let answer = request.and_then(|request| answer(&mut study, request));
-        writeln!(output, "{}", answer.unwrap_or_else(error))?;
-        output.flush()?;
+        let changes = command.as_ref().is_ok_and(Command::changes);
+        let begins = matches!(command, Ok(Command::Init(_)));
+        let answer = command.and_then(|command| study_desk::answer(&mut study, command));
+        if let (Some(journal), true, true) = (&mut journal, changes, answer.is_ok()) {
+            if begins {
+                journal
+                    .file
+                    .set_len(0)
+                    .and_then(|()| journal.file.rewind())
+                    .map_err(broken)?;
+            }
+            journal.keep(&line)?;
+        }
+        writeln!(output, "{}", answer.unwrap_or_else(error)).map_err(broken)?;
+        output.flush().map_err(broken)?;
     }
 }
 
@@ -202,88 +256,13 @@ fn error(message: String) -> serde_json::Value {
     json!({ "error": message })
 }
 
-fn answer(study: &mut Option<Study>, request: Request) -> Result<serde_json::Value, String> {
-    if let Request::Init(init) = request {
-        *study = Some(begin(init)?);
-        return Ok(json!({ "ok": true }));
-    }
-    let study = study.as_mut().ok_or(r#"send {"cmd":"init",...} first"#)?;
-    match request {
-        Request::Ask {} => {
-            let trial = study.ask();
-            Ok(json!({
-                "id": trial.id.0,
-                "params": params(&study.config().space, &trial.point),
-                "proposed_by": trial.proposed_by.name(),
-                "why": trial.why.to_string(),
-            }))
-        }
-        Request::Tell { id, value } => {
-            let outcome = value.map_or(Outcome::Failed, Outcome::Value);
-            study
-                .tell(TrialId(id), outcome)
-                .map_err(|e| e.to_string())?;
-            Ok(json!({ "ok": true }))
-        }
-        Request::Recommend {} => {
-            let best = study.recommend().ok_or("nothing was told yet")?;
-            Ok(json!({
-                "params": params(&study.config().space, &best.point),
-                "predicted": best.predicted.mean,
-                "interval": [best.predicted.lower, best.predicted.upper],
-            }))
-        }
-        Request::Init(_) | Request::Quit {} => Ok(json!({ "ok": true })),
-    }
-}
-
-fn begin(init: Init) -> Result<Study, String> {
-    let parameters = init.space.into_iter().map(Parameter::from).collect();
-    let space = Space::new(parameters).map_err(|e| e.to_string())?;
-    let sampler = match init.sampler.as_deref() {
-        None => SamplerKind::Auto,
-        Some(name) => SamplerKind::from_name(name).ok_or_else(|| {
-            let known: Vec<&str> = SamplerKind::ALL.iter().map(|kind| kind.name()).collect();
-            format!(
-                "sampler `{name}` is not known, use one of {}",
-                known.join(", ")
-            )
-        })?,
-    };
-    let direction = match init.direction {
-        Way::Minimize => Direction::Minimize,
-        Way::Maximize => Direction::Maximize,
-    };
-    let config = StudyConfig {
-        direction,
-        seed: init.seed,
-        budget: init.budget,
-        sampler,
-        ..StudyConfig::new(space)
-    };
-    Study::new(config).map_err(|e| e.to_string())
-}
-
-fn params(space: &Space, point: &Point) -> Map<String, serde_json::Value> {
-    let each = space.parameters().iter().zip(point.values()).enumerate();
-    each.map(|(index, (parameter, &value))| {
-        let value = match value {
-            Value::Float(x) => json!(x),
-            Value::Int(x) => json!(x),
-            other => json!(space.choice_name(index, other)),
-        };
-        (parameter.name.clone(), value)
-    })
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn talk(lines: &str) -> Vec<serde_json::Value> {
         let mut out = Vec::new();
-        converse(lines.as_bytes(), &mut out).expect("memory does not fail");
+        converse(lines.as_bytes(), &mut out, None, None).expect("memory does not fail");
         let text = String::from_utf8(out).expect("JSON is UTF-8");
         text.lines()
             .map(|line| serde_json::from_str(line).expect("one object a line"))

@@ -10,10 +10,11 @@ use std::{
     },
 };
 
+use axum::http::StatusCode;
 use crossbeam::channel::{Sender, TrySendError};
 use layer5_core::{AgentId, Recommendation};
 use layer5_ingest::{ring::Gauge, shard_of};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use super::{gate::Gate, problem::Problem, roles::Tokens};
@@ -24,7 +25,7 @@ use crate::{
     deliveries::Deliveries,
     intake::{Intake, SharedNames, Source},
     metrics::{Gauges, Meters, Neighbour},
-    pipeline::{Inbox, ShardQuery, TunerFeed},
+    pipeline::{Inbox, Look, ShardQuery, StudiesFeed, StudyAnswer, StudyAskers, TunerFeed},
     refinery::{
         ask::AskAnswer,
         incidents::IncidentView,
@@ -34,6 +35,9 @@ use crate::{
     sources::Link,
     store::{Control, Store},
 };
+
+/// Commands for studies that may be under way, at most.
+const STUDY_COMMANDS_MAX: usize = 256;
 
 /// What `app` hands over.
 #[derive(Debug)]
@@ -50,6 +54,10 @@ pub struct DoorsSetup {
     pub inbox: Sender<Inbox>,
     /// To the tuner.
     pub tuner: Sender<TunerFeed>,
+    /// To the studies kept for others.
+    pub(crate) studies: Sender<StudiesFeed>,
+    /// Who waits for the answers of those.
+    pub(crate) study_askers: StudyAskers,
     /// To each shard.
     pub shards: Vec<(Sender<ShardQuery>, Gauge)>,
     /// Who waits for answers of the tuner.
@@ -77,6 +85,10 @@ pub struct Doors {
     pub(super) meters: Arc<Meters>,
     inbox: Sender<Inbox>,
     tuner: Sender<TunerFeed>,
+    studies: Sender<StudiesFeed>,
+    study_askers: StudyAskers,
+    /// A place for each command for a study that is under way.
+    study_places: Arc<Semaphore>,
     shards: Arc<Vec<(Sender<ShardQuery>, Gauge)>>,
     askers: Arc<Mutex<HashMap<Uuid, oneshot::Sender<AskAnswer>>>>,
     deliveries: Arc<Deliveries>,
@@ -100,6 +112,9 @@ impl Doors {
             meters: setup.meters,
             inbox: setup.inbox,
             tuner: setup.tuner,
+            studies: setup.studies,
+            study_askers: setup.study_askers,
+            study_places: Arc::new(Semaphore::new(STUDY_COMMANDS_MAX)),
             shards: Arc::new(setup.shards),
             askers: setup.askers,
             deliveries: setup.deliveries,
@@ -165,6 +180,41 @@ impl Doors {
         askers.retain(|_, asker| !asker.is_closed());
         askers.insert(id, asker);
         answered
+    }
+
+    /// A place where the answer to the command with this ticket will arrive.
+    pub(super) fn expect_study_answer(
+        &self,
+        ticket: Uuid,
+    ) -> Result<oneshot::Receiver<StudyAnswer>, Problem> {
+        // The place is held until the command is carried out, even if its sender goes: so many can wait, and no more.
+        let place = Arc::clone(&self.study_places).try_acquire_owned();
+        let place = place.map_err(|_full| Problem {
+            retry_after_seconds: Some(1),
+            ..Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many commands",
+                format!("{STUDY_COMMANDS_MAX} commands for studies are under way, send it again"),
+            )
+        })?;
+        let (asker, answered) = oneshot::channel();
+        let mut askers = self.study_askers.lock().expect("no holder panics");
+        askers.insert(ticket, (asker, place));
+        Ok(answered)
+    }
+
+    /// Nobody will answer this command: it did not become durable.
+    pub(super) fn forget_study_answer(&self, ticket: Uuid) {
+        let mut askers = self.study_askers.lock().expect("no holder panics");
+        askers.remove(&ticket);
+    }
+
+    pub(super) async fn look_at_studies(&self, look: Look) -> Option<StudyAnswer> {
+        let (answer, looked) = oneshot::channel();
+        self.studies
+            .try_send(StudiesFeed::Look(look, answer))
+            .ok()?;
+        looked.await.ok()
     }
 
     pub(super) async fn score(&self) -> Option<Score> {

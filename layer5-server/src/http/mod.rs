@@ -20,6 +20,7 @@ mod problem;
 mod remote_write;
 mod reports;
 mod roles;
+mod studies;
 mod views;
 mod wire;
 
@@ -31,7 +32,7 @@ use axum::{
     http::{Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 pub(crate) use dead_letters::shown as dead_letter_json;
 pub use doors::{Doors, DoorsSetup};
@@ -86,6 +87,14 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/api/v1/dead-letters", role: Role::Operator, summary: "Reports that were refused, oldest first, with what came", request: "", answer: "", handler: || get(dead_letters::list) },
     Route { method: "post", path: "/api/v1/dead-letters/replay", role: Role::Operator, summary: "Send refused reports through the border again: `{\"numbers\": [17, 18]}`", request: "", answer: "", handler: || post(dead_letters::replay) },
     Route { method: "get", path: "/api/v1/studies", role: Role::Reader, summary: "Studies and the best settings they know", request: "", answer: "", handler: || get(views::studies) },
+    Route { method: "post", path: "/api/v1/studies", role: Role::Sender, summary: "Begin a study of your own", request: "", answer: "", handler: || post(studies::create) },
+    Route { method: "get", path: "/api/v1/studies/{id}", role: Role::Reader, summary: "A study of your own with its trials", request: "", answer: "", handler: || get(studies::study) },
+    Route { method: "delete", path: "/api/v1/studies/{id}", role: Role::Sender, summary: "End a study of your own", request: "", answer: "", handler: || delete(studies::delete) },
+    Route { method: "post", path: "/api/v1/studies/{id}/ask", role: Role::Sender, summary: "Ask for trials; durable before they are answered", request: "", answer: "", handler: || post(studies::ask) },
+    Route { method: "post", path: "/api/v1/studies/{id}/tell", role: Role::Sender, summary: "Tell what came of a trial", request: "", answer: "", handler: || post(studies::tell) },
+    Route { method: "post", path: "/api/v1/studies/{id}/observe", role: Role::Sender, summary: "Tell a result that was not asked for", request: "", answer: "", handler: || post(studies::observe) },
+    Route { method: "get", path: "/api/v1/studies/{id}/recommend", role: Role::Reader, summary: "The best parameters known", request: "", answer: "", handler: || get(studies::recommend) },
+    Route { method: "get", path: "/api/v1/studies/{id}/report", role: Role::Reader, summary: "The study as a page, offline", request: "", answer: "", handler: || get(studies::report) },
     Route { method: "get", path: "/api/v1/experiments", role: Role::Reader, summary: "What is being proven now", request: "", answer: "", handler: || get(views::experiments) },
     Route { method: "get", path: "/api/v1/config", role: Role::Operator, summary: "The configuration in force", request: "", answer: "", handler: || get(views::config) },
     Route { method: "get", path: "/openapi.json", role: Role::Anyone, summary: "This API as OpenAPI 3.1", request: "", answer: "", handler: || get(openapi::document) },
@@ -247,5 +256,14 @@ mod tests {
         assert_eq!(role_of(&Method::GET, "/api/v1/agents/a/b"), Role::Anyone);
         assert_eq!(role_of(&Method::GET, "/api/v1/agents/"), Role::Anyone);
         assert_eq!(role_of(&Method::GET, "/kpi"), Role::Anyone);
+        assert_eq!(
+            role_of(&Method::POST, "/api/v1/studies/s/ask"),
+            Role::Sender
+        );
+        assert_eq!(role_of(&Method::DELETE, "/api/v1/studies/s"), Role::Sender);
+        assert_eq!(
+            role_of(&Method::GET, "/api/v1/studies//report"),
+            Role::Anyone
+        );
     }
 }

@@ -271,7 +271,8 @@ pub(crate) async fn series(
 pub(crate) async fn studies(State(doors): State<Doors>) -> Result<Json<Value>, Problem> {
     let studies = doors.studies().await;
     let studies = studies.ok_or_else(|| Problem::unavailable("the tuner does not answer"))?;
-    Ok(Json(json!({ "studies": studies })))
+    let served = super::studies::served(&doors).await?;
+    Ok(Json(json!({ "studies": studies, "served": served })))
 }
 
 /// `GET /api/v1/experiments`: the rollouts that are being proven.

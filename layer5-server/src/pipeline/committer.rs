@@ -24,7 +24,7 @@ pub(crate) use snapshots::{BOOKMARK_FORMAT, Bookmark};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    Inbox, ShardFeed, TunerFeed,
+    Inbox, ShardFeed, StudiesFeed, TunerFeed,
     effects::Pending,
     settings_known::{Moved, SettingsKnown},
 };
@@ -76,6 +76,7 @@ pub(crate) struct Committer {
     pub(crate) refused: Receiver<DeadLetter>,
     pub(crate) shards: Vec<spsc::Producer<ShardFeed>>,
     pub(crate) tuner: Sender<TunerFeed>,
+    pub(crate) studies: Sender<StudiesFeed>,
     pub(crate) names: SharedNames,
     pub(crate) new_hosts: Arc<Mutex<Vec<(AgentId, String)>>>,
     pub(crate) waiting: Arc<Waiting>,
@@ -368,6 +369,15 @@ impl Committer {
         if !group.new_hosts.is_empty() {
             self.tell_tuner(TunerFeed::Hosts(group.new_hosts.clone()));
         }
+        for control in &group.controls {
+            if let Control::Study(said) = control {
+                self.tell_studies(StudiesFeed::Command {
+                    ticket: said.ticket,
+                    study: said.study.clone(),
+                    command: said.command.clone(),
+                });
+            }
+        }
         if !group.controls.is_empty() {
             let controls = group.controls.clone();
             self.tell_tuner(TunerFeed::Controls {
@@ -447,6 +457,19 @@ impl Committer {
     fn tell_tuner(&mut self, mut feed: TunerFeed) {
         loop {
             match self.tuner.try_send(feed) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(back)) => {
+                    feed = back;
+                    self.read_inbox(INBOX_TAKEN_MAX);
+                    std::thread::sleep(FULL_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn tell_studies(&mut self, mut feed: StudiesFeed) {
+        loop {
+            match self.studies.try_send(feed) {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => return,
                 Err(TrySendError::Full(back)) => {
                     feed = back;

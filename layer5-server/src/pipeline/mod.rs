@@ -11,6 +11,7 @@ mod feed;
 mod keeper;
 mod settings_known;
 mod shards;
+mod studies;
 mod tuner;
 
 pub use committer::StopReason;
@@ -20,4 +21,7 @@ pub use feed::{Inbox, Part, ShardFeed, ShardQuery, TunerFeed};
 pub(crate) use keeper::{KeeperLinks, Keeping, spawn_keeper};
 pub(crate) use settings_known::Moved;
 pub(crate) use shards::{SHARD_FORMAT, ShardLinks, ShardSetup, spawn_shards};
+pub(crate) use studies::{
+    Look, STUDIES_FORMAT, StudiesFeed, StudyAnswer, StudyAskers, spawn_studies,
+};
 pub(crate) use tuner::{TUNER_FORMAT, spawn_tuner};

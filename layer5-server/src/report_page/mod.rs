@@ -7,8 +7,10 @@
 mod axis;
 mod frame;
 mod series_page;
+mod study_page;
 
 pub(crate) use series_page::series_page;
+pub(crate) use study_page::study_page;
 
 /// `text` as it may stand in HTML, in elements and attributes.
 fn escape(text: &str) -> String {

@@ -51,6 +51,21 @@ pub enum Control {
         /// When, by the wall clock.
         at: Timestamp,
     },
+    /// Something was said to one of the studies that the service keeps for others.
+    Study(StudyCommand),
+}
+
+/// A command for a served study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudyCommand {
+    /// By which whoever said it is answered.
+    pub ticket: Uuid,
+    /// The study's name.
+    pub study: String,
+    /// The command as JSON, in the form of `layer5 optimize`.
+    pub command: String,
+    /// When it was said, by the wall clock.
+    pub at: Timestamp,
 }
 
 /// One more observation for a study, from an evolution experiment of Layer7.
@@ -153,6 +168,12 @@ mod tests {
                 words: "w".into(),
                 at: timestamp,
             },
+            Control::Study(StudyCommand {
+                ticket: Uuid::nil(),
+                study: "s".into(),
+                command: "{}".into(),
+                at: timestamp,
+            }),
         ]
     }
 
@@ -178,7 +199,7 @@ mod tests {
         assert_eq!(pins, PINS);
     }
 
-    const PINS: [(usize, u32); 8] = [
+    const PINS: [(usize, u32); 9] = [
         (38, 2_549_261_751),
         (41, 1_630_009_813),
         (23, 3_681_741_461),
@@ -187,5 +208,6 @@ mod tests {
         (12, 2_957_534_280),
         (27, 2_272_919_368),
         (29, 1_201_081_564),
+        (32, 2_208_436_421),
     ];
 }

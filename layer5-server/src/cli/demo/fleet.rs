@@ -170,6 +170,8 @@ impl Account<'_> {
                 precision: self.score.precision(),
                 precision_on_incidents: self.score.precision_on_incidents(),
             },
+            grouped: self.status.count("/incidents/told"),
+            foremost: self.status.texts("/incidents/foremost"),
             patterns: patterns(self.status),
             recommendations: Recommendations {
                 issued: self.status.count("/recommendations/issued"),

@@ -20,6 +20,9 @@ pub(super) struct FleetResults {
     pub(super) reports: Reports,
     pub(super) incidents: Vec<IncidentRow>,
     pub(super) alarms: Alarms,
+    /// Incidents of more than one series that the service made of its findings, and the foremost open ones in words.
+    pub(super) grouped: Option<u64>,
+    pub(super) foremost: Vec<String>,
     /// Findings by kind, as the service counts them.
     pub(super) patterns: BTreeMap<String, u64>,
     pub(super) recommendations: Recommendations,

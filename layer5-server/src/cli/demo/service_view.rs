@@ -37,6 +37,13 @@ impl Status {
         self.0.pointer(path).and_then(Value::as_u64)
     }
 
+    /// The texts of the list at `path`.
+    pub(super) fn texts(&self, path: &str) -> Vec<String> {
+        let list = self.0.pointer(path).and_then(Value::as_array);
+        let texts = list.into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    }
+
     /// The sum of the numbers in the object at `path`.
     pub(super) fn sum(&self, path: &str) -> Option<u64> {
         let counts = self.0.pointer(path)?.as_object()?;

@@ -197,6 +197,10 @@ fn incidents(text: &mut String, results: &FleetResults) {
         text,
         "Alarms",
         &[
+            (
+                "grouped into incidents of several series",
+                optional(results.grouped.map(grouped)),
+            ),
             ("on planted incidents", count(alarms.on_incidents)),
             (
                 "on changes Layer5 itself brought about",

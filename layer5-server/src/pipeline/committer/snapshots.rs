@@ -13,7 +13,7 @@ use super::{Committer, FULL_PAUSE, INBOX_TAKEN_MAX};
 use crate::{
     clock,
     counters::Component,
-    pipeline::{Part, ShardFeed, TunerFeed, settings_known::SettingsKnown},
+    pipeline::{Part, ShardFeed, StudiesFeed, TunerFeed, settings_known::SettingsKnown},
     store::{CommitError, Group},
 };
 
@@ -53,7 +53,7 @@ pub(super) struct Snapshots {
 struct Gathering {
     seq: u64,
     bookmark: Bookmark,
-    /// Shards, and the tuner, that are not through.
+    /// Shards, the tuner and the studies, as many as are not through.
     n_missing: usize,
     began: Instant,
 }
@@ -97,13 +97,14 @@ impl Committer {
         self.state.snapshots.gathering = Some(Gathering {
             seq,
             bookmark,
-            n_missing: self.shards.len() + 1,
+            n_missing: self.shards.len() + 2,
             began: Instant::now(),
         });
         for idx in 0..self.shards.len() {
             self.tell_shard(idx, &[ShardFeed::Snapshot { seq }]);
         }
         self.tell_tuner(TunerFeed::Snapshot { seq });
+        self.tell_studies(StudiesFeed::Snapshot { seq });
     }
 
     /// A part that did not write itself.
