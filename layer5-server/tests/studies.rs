@@ -270,7 +270,7 @@ fn a_journal_goes_on_where_a_kill_stopped_it() {
     let page_name = page.to_str().expect("UTF-8");
     let output = run(&["optimize", "report", name, "--html", page_name]);
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
-    let page = std::fs::read_to_string(page).expect("it was written");
+    let page = std::fs::read_to_string(&page).expect("it was written");
     for part in [
         "How it went",
         "What it tried",
