@@ -96,7 +96,7 @@ async fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         settle(&url).await?;
     }
     let status = get(&format!("{url}/api/v1/status")).await?;
-    let patterns = get(&format!("{url}/api/v1/patterns?limit=1000")).await?;
+    let patterns = get(&format!("{url}/api/v1/patterns?limit={LISTED_MAX}")).await?;
     match args.output {
         Output::Json => {
             let object =
@@ -121,6 +121,10 @@ async fn start(folder: &Path, oldest: Timestamp) -> Result<app::Running, Failure
     log::start(&config.log)?;
     let age = clock::now().seconds_since(oldest);
     config.limits.max_age_seconds = age.max(0.0) + 86_400.0;
+    // What a recording holds is old and is to be shown all the same.
+    let days = config.limits.max_age_seconds / 86_400.0;
+    config.store.raw_days = days.max(config.store.raw_days);
+    config.store.aggregate_days = days.max(config.store.aggregate_days);
     app::start(config).await.map_err(|e| Failure::new(1, e))
 }
 
@@ -333,15 +337,27 @@ async fn get(url: &str) -> Result<Value, Failure> {
     response.json().await.map_err(failed)
 }
 
+/// Patterns in one page of the list.
+const LISTED_MAX: u64 = 1000;
+
 /// Waits until what was accepted has been through its watches, and their findings are stored.
 async fn settle(url: &str) -> Result<(), Failure> {
     let status_url = format!("{url}/api/v1/status");
+    let list_url = format!("{url}/api/v1/patterns?limit={LISTED_MAX}");
     let mut last_seq = Value::Null;
     for _ in 0..600 {
         let status = get(&status_url).await?;
         let done = status["samples"]["processed"] == status["samples"]["stored"];
         if done && status["log_seq"] == last_seq {
-            return Ok(());
+            // What was found and counted is stored with the next group.
+            let counts = status["patterns"].as_object().into_iter().flatten();
+            let counted: u64 = counts.filter_map(|(_, n)| n.as_u64()).sum();
+            let listed = get(&list_url).await?["patterns"]
+                .as_array()
+                .map_or(0, Vec::len);
+            if listed as u64 >= counted.min(LISTED_MAX) {
+                return Ok(());
+            }
         }
         last_seq = status["log_seq"].clone();
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -206,7 +206,8 @@ mod tests {
         assert_eq!(labels(&year)[..3], ["2026", "Feb", "Mar"]);
         let weeks = time_ticks(at("2026-11-01T00:00:00Z"), at("2026-11-29T00:00:00Z"), 8);
         assert!(weeks.len() >= 4 && weeks.len() <= 9, "{weeks:?}");
-        for span in [1e-3, 0.7, 3.0, 400.0, 1e5, 1e7, 1e9, 9e9] {
+        // Times end in 2262.
+        for span in [1e-3, 0.7, 3.0, 400.0, 1e5, 1e7, 1e9, 7e9] {
             let ticks = time_ticks(1.79e9, 1.79e9 + span, 8);
             assert!(!ticks.is_empty() && ticks.len() <= 17, "{span}: {ticks:?}");
             assert!(
