@@ -29,8 +29,9 @@ leave_out() {
   exit "$left_out"
 }
 
-# What the tests run besides cargo: redis-server and prometheus send us reports, promtool reads the metrics page and the rules as Prometheus does, amtool the routes
-# as Alertmanager does. Unpacked, not installed: Debian's packages would start services on this machine.
+# What the tests run besides cargo: redis-server and prometheus send us reports, promtool reads the metrics page and the
+# rules as Prometheus does, amtool and Alertmanager the routes. Unpacked, not installed: Debian's packages would start
+# services on this machine.
 step_tools() {
   unpack promtool prometheus
   unpack amtool prometheus-alertmanager
