@@ -93,7 +93,9 @@ impl RankSketch {
         let above = above as f32 + alike;
         let here = f32::from(self.counts[bin]);
         // Geometric between the borders of the bin: tails fall like that, and a wide bin holds a piece of one.
-        above * ((above + here) / above).powf(1.0 - within) / (self.total as f32 + alike)
+        let p = above * ((above + here) / above).powf(1.0 - within) / (self.total as f32 + alike);
+        // The power is rounded, also upwards.
+        p.min(1.0)
     }
 
     /// Number of values held.
