@@ -2,7 +2,7 @@
 //! In: the configuration, the border. Out: reports at the border, exactly as HTTP brings them; how each source goes.
 //! Called from: `app`. Next on the way: [`crate::intake`].
 //! What all of them share is here: a source runs in sessions; a session that fails is begun anew after a pause that
-//! doubles up to [`PAUSE_MAX`], with jitter, and starts where the reports are that are not known to be durable.
+//! doubles up to `PAUSE_MAX`, with jitter, and starts where the reports are that are not known to be durable.
 //! Invariants: a source waits when the intake is full and drops nothing; one that is down or slow delays nobody else.
 
 pub mod pull;
