@@ -219,8 +219,14 @@ fn stored(service: &Service) -> u64 {
 /// Waits until `n` reports are stored and nothing is pending, and makes sure that it stays so.
 #[track_caller]
 fn all_arrive(service: &Service, client: &mut Client, n: usize) {
+    let mut last = None;
     until("every entry is stored and acknowledged", || {
-        (stored(service) >= n as u64 && client.pending() == 0).then_some(())
+        let seen = (stored(service), client.pending());
+        // Shown when it fails: which of the two is missing, and whether it still moves.
+        if last.replace(seen) != Some(seen) {
+            eprintln!("{n} to come; stored and pending: {seen:?}");
+        }
+        (seen.0 >= n as u64 && seen.1 == 0).then_some(())
     });
     assert_eq!(stored(service), n as u64);
 }
