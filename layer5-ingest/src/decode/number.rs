@@ -15,20 +15,18 @@ const EXACT_POWERS: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// What a run of up to eight digits multiplies the digits before it with.
-const SHIFTS: [u64; 9] = [
-    1,
-    10,
-    100,
-    1_000,
-    10_000,
-    100_000,
-    1_000_000,
-    10_000_000,
-    100_000_000,
-];
+/// What a run of up to sixteen digits multiplies the digits before it with.
+const POWERS: [u64; 17] = {
+    let (mut all, mut n) = ([1; 17], 1);
+    while n < all.len() {
+        all[n] = all[n - 1] * 10;
+        n += 1;
+    }
+    all
+};
 
 const ONES: u64 = 0x0101_0101_0101_0101;
+const ONES_16: u128 = (ONES as u128) << 64 | ONES as u128;
 
 /// Most digits that surely fit a `u64`.
 const DIGITS_MAX: usize = 19;
@@ -47,6 +45,14 @@ const RECIPROCALS: [u128; 28] = reciprocals();
 #[inline(always)]
 pub(super) fn decimal(text: &str, pos: usize) -> (Option<f64>, usize) {
     match short_decimal(text.as_bytes(), pos) {
+        Some((value, end)) => (Some(value), end),
+        None => longer_decimal(text, pos),
+    }
+}
+
+#[inline(never)]
+fn longer_decimal(text: &str, pos: usize) -> (Option<f64>, usize) {
+    match full_decimal(text.as_bytes(), pos) {
         Some((value, end)) => (Some(value), end),
         None => any_decimal(text, pos),
     }
@@ -86,7 +92,38 @@ fn short_decimal(bytes: &[u8], from: usize) -> Option<(f64, usize)> {
     Some((value, from + end as usize))
 }
 
-/// As [`decimal`], of any length.
+/// A number as doubles are printed in full: no sign and exponent, up to seven digits, the point, up to sixteen more.
+/// Sixteen bytes are read behind the point, and how many of them are digits decides no branch: it differs from number to
+/// number, so it could not be foreseen.
+#[inline(always)]
+fn full_decimal(bytes: &[u8], from: usize) -> Option<(f64, usize)> {
+    let text = bytes.get(from..)?;
+    let x = u64::from_le_bytes(*text.first_chunk()?) ^ (ONES * b'0' as u64);
+    let whole = others(x).trailing_zeros() / 8;
+    if whole == 0 || whole == 8 || text[whole as usize] != b'.' || (whole > 1 && x as u8 == 0) {
+        return None;
+    }
+    let fraction = text.get(whole as usize + 1..)?.first_chunk::<16>()?;
+    let z = u128::from_le_bytes(*fraction) ^ (ONES_16 * b'0' as u128);
+    let n = others_16(z).trailing_zeros() / 8;
+    let n_digits = (whole + n) as usize;
+    let end = whole as usize + 1 + n as usize;
+    let next = text.get(end).copied().unwrap_or(0);
+    if n == 0 || n_digits > DIGITS_MAX || matches!(next, b'0'..=b'9' | b'e' | b'E') {
+        return None;
+    }
+    let z = z << (128 - 8 * n);
+    let fraction = value_of(z as u64) * POWERS[8] + value_of((z >> 64) as u64);
+    let w = value_of(x << (64 - 8 * whole)) * POWERS[n as usize] + fraction;
+    let value = if n_digits <= DIGITS_EXACT {
+        w as i64 as f64 / EXACT_POWERS[n as usize]
+    } else {
+        by_reciprocal(w, -i64::from(n))
+    };
+    Some((value, from + end))
+}
+
+/// As [`decimal`], of any form.
 #[inline(never)]
 fn any_decimal(text: &str, pos: usize) -> (Option<f64>, usize) {
     let bytes = text.as_bytes();
@@ -138,10 +175,10 @@ fn digits(bytes: &[u8], mut i: usize, mut w: u64) -> (u64, usize) {
         let (value, n) = leading_digits(u64::from_le_bytes(*eight));
         // With `n` known, the next eight bytes need not wait for it.
         if n == 8 {
-            w = w.wrapping_mul(SHIFTS[8]).wrapping_add(value);
+            w = w.wrapping_mul(POWERS[8]).wrapping_add(value);
             i += 8;
         } else {
-            return (w.wrapping_mul(SHIFTS[n]).wrapping_add(value), i + n);
+            return (w.wrapping_mul(POWERS[n]).wrapping_add(value), i + n);
         }
     }
     while let Some(digit) = bytes
@@ -169,6 +206,12 @@ fn leading_digits(text: u64) -> (u64, usize) {
 #[inline(always)]
 fn others(x: u64) -> u64 {
     (x.wrapping_add(ONES * (0x80 - 10)) | x) & (ONES << 7)
+}
+
+/// As [`others`], of sixteen bytes.
+#[inline(always)]
+fn others_16(x: u128) -> u128 {
+    (x.wrapping_add(ONES_16 * (0x80 - 10)) | x) & (ONES_16 << 7)
 }
 
 /// The value of eight digits, the lowest byte being the most significant.

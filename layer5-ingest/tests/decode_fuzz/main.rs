@@ -18,7 +18,9 @@
     reason = "runs per second are measured, and decide nothing"
 )]
 
+mod labelled;
 mod mutate;
+mod protobuf;
 #[path = "../reference/mod.rs"]
 mod reference;
 mod rng;

@@ -1,7 +1,7 @@
 //! One damage to an input, of the kinds that decoders get wrong: in bytes, in tokens, in lengths.
 //! In: an input, another one to take from, what it is written in. Out: the input, damaged.
 
-use crate::rng::Rng;
+use crate::{protobuf, rng::Rng};
 
 /// What an input is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub(crate) enum Grammar {
     Json,
     /// Frames of a length (u32 LE) and an envelope of `layer5_core::codec`.
     Envelopes,
+    /// Messages of Protocol Buffers.
+    Protobuf,
 }
 
 /// Bytes on some border: of tokens, of control characters, of UTF-8 sequences, of varints.
@@ -95,12 +97,14 @@ pub(crate) fn damage(body: &mut Vec<u8>, other: &[u8], grammar: Grammar, rng: &m
     match grammar {
         Grammar::Json if structured => json(body, other, rng),
         Grammar::Envelopes if structured => envelopes(body, rng),
+        // Rather more of these: bytes that know nothing break a length nearly always.
+        Grammar::Protobuf if structured || rng.below(4) != 0 => protobuf::damage(body, rng),
         _ => bytes(body, other, rng),
     }
 }
 
 /// Damages that know nothing of the format.
-fn bytes(body: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
+pub(crate) fn bytes(body: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     let at = rng.below(body.len() + 1);
     let n = (1 + rng.below(4)).min(body.len() - at);
     match rng.below(8) {

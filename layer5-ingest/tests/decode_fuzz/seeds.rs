@@ -3,6 +3,11 @@
 use layer5_core::Timestamp;
 use layer5_ingest::WireReport;
 
+use crate::{
+    labelled::{AGENT_ATTRIBUTE, AGENT_LABEL},
+    protobuf::{Field, Wire, message},
+};
+
 const OBJECTS: [&str; 14] = [
     concat!(
         r#"{"task_id":"8c6f2f0e-8a9a-4f57-9e10-2d3c4b5a6978","agent_id":"00f1a2b3-8a9a-4f57-9e10-2d3c4b5a6978","#,
@@ -89,4 +94,122 @@ pub(crate) fn envelopes() -> Vec<Vec<u8>> {
         }
     }
     bodies
+}
+
+fn nested(number: u32, fields: &[Field]) -> Field {
+    (number, Wire::Bytes(message(fields)))
+}
+
+fn text(number: u32, text: &str) -> Field {
+    (number, Wire::Bytes(text.as_bytes().to_vec()))
+}
+
+fn double(number: u32, value: f64) -> Field {
+    (number, Wire::Fixed64(value.to_bits()))
+}
+
+pub(crate) fn write_requests() -> Vec<Vec<u8>> {
+    let label = |name: &str, value: &str| nested(1, &[text(1, name), text(2, value)]);
+    let sample =
+        |value: f64, millis: u64| nested(2, &[double(1, value), (2, Wire::Varint(millis))]);
+    let named = [
+        label("__name__", "up"),
+        label("job", "é\"\\\u{7}"),
+        label(AGENT_LABEL, "agent_17"),
+        sample(1.5, 1_795_436_298_123),
+        sample(f64::from_bits(0x7ff0_0000_0000_0002), 8),
+        sample(f64::NAN, u64::MAX),
+    ];
+    let nobody = [label("__name__", "lost"), sample(1.0, 7)];
+    let bare = [
+        label(AGENT_LABEL, "a"),
+        label("__name__", "latency_ms"),
+        sample(45.25, 9),
+    ];
+    [
+        &[nested(1, &named), nested(1, &nobody)][..],
+        &[nested(1, &bare)],
+        &[
+            nested(1, &bare),
+            nested(3, &[(1, Wire::Varint(1))]),
+            nested(1, &named),
+        ],
+    ]
+    .map(message)
+    .into()
+}
+
+pub(crate) fn metrics_requests() -> Vec<Vec<u8>> {
+    let attribute =
+        |number: u32, key: &str, any: Field| nested(number, &[text(1, key), nested(2, &[any])]);
+    let resource = nested(
+        1,
+        &[
+            attribute(1, AGENT_ATTRIBUTE, text(1, "agent_17")),
+            attribute(1, "n", (3, Wire::Varint(u64::MAX))),
+        ],
+    );
+    let point = |value: Field| {
+        nested(
+            1,
+            &[
+                (3, Wire::Fixed64(1_795_436_298_123_000_000)),
+                value,
+                attribute(7, "core", (2, Wire::Varint(1))),
+                attribute(7, "b", double(4, 0.5)),
+                (8, Wire::Varint(0)),
+            ],
+        )
+    };
+    let gauge = nested(
+        2,
+        &[
+            text(1, "load"),
+            nested(5, &[point(double(4, 0.5)), point((6, Wire::Fixed64(7)))]),
+        ],
+    );
+    let sum = nested(
+        2,
+        &[
+            text(1, "latency_ms"),
+            nested(
+                7,
+                &[
+                    nested(1, &[(3, Wire::Fixed64(9)), double(4, 45.25)]),
+                    nested(1, &[(8, Wire::Varint(1))]),
+                ],
+            ),
+        ],
+    );
+    let histogram = nested(2, &[text(1, "size"), nested(9, &[point(double(4, 1.0))])]);
+    let scope = nested(
+        2,
+        &[
+            nested(1, &[text(1, "scope")]),
+            gauge.clone(),
+            sum,
+            histogram,
+        ],
+    );
+    vec![
+        message(&[nested(1, &[resource.clone(), scope.clone()])]),
+        // The resource behind what it is the resource of.
+        message(&[
+            nested(1, &[nested(2, &[gauge]), resource]),
+            nested(1, &[scope]),
+        ]),
+    ]
+}
+
+pub(crate) fn metrics_requests_in_json() -> Vec<Vec<u8>> {
+    const FULL: &str = concat!(
+        r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.instance.id","value":{"stringValue":"a"}},"#,
+        r#"{"key":"n","value":{"intValue":"-5"}},{"key":"l","value":{"arrayValue":{"values":[]}}}]},"scopeMetrics":[{"scope":{},"#,
+        r#""metrics":[{"name":"load","gauge":{"dataPoints":[{"timeUnixNano":"9","asDouble":0.5,"attributes":[{"key":"c","#,
+        r#""value":{"boolValue":true}}]},{"timeUnixNano":9,"asInt":"7"},{"asDouble":"NaN","flags":1}]}},"#,
+        r#"{"name":"s","sum":{"dataPoints":[{"asDouble":"-Infinity"}]}},{"name":"h","histogram":{"dataPoints":[{"count":"1"}]}}]}]}]}"#
+    );
+    [FULL, r#"{"resourceMetrics":[]}"#, "{}"]
+        .map(|text| text.as_bytes().to_vec())
+        .into()
 }

@@ -5,6 +5,7 @@
 use layer5_ingest::{BodyError, BodyFormat};
 
 use crate::{
+    labelled,
     mutate::Grammar,
     reference::{self, Answer},
     seeds,
@@ -20,7 +21,7 @@ pub(crate) struct Target {
 }
 
 /// Every decoder.
-pub(crate) const TARGETS: [Target; 4] = [
+pub(crate) const TARGETS: [Target; 7] = [
     Target {
         name: "object",
         grammar: Grammar::Json,
@@ -44,6 +45,24 @@ pub(crate) const TARGETS: [Target; 4] = [
         grammar: Grammar::Envelopes,
         seeds: seeds::envelopes,
         check: bincode,
+    },
+    Target {
+        name: "remote_write",
+        grammar: Grammar::Protobuf,
+        seeds: seeds::write_requests,
+        check: labelled::remote_write,
+    },
+    Target {
+        name: "otlp",
+        grammar: Grammar::Protobuf,
+        seeds: seeds::metrics_requests,
+        check: labelled::otlp,
+    },
+    Target {
+        name: "otlp_json",
+        grammar: Grammar::Json,
+        seeds: seeds::metrics_requests_in_json,
+        check: labelled::otlp_json,
     },
 ];
 
