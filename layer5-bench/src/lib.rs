@@ -12,6 +12,7 @@ pub mod powercut;
 mod progress;
 pub mod quality;
 pub mod recover;
+pub mod scale;
 pub mod service;
 pub mod tidy;
 

@@ -19,6 +19,7 @@ use layer5_bench::quality::labelled::{self, Labelled, Watched};
 use layer5_bench::quality::nab::{Corpus, NabScore, PROFILES};
 use layer5_bench::quality::quiet::{self, CHANCES, Quiet};
 use layer5_bench::recover::{self, RecoverArgs};
+use layer5_bench::scale::{self, ScaleArgs};
 use layer5_patterns::WatchConfig;
 use serde_json::{Value, json};
 
@@ -50,6 +51,8 @@ enum Command {
     Overload(Tool<OverloadArgs>),
     /// Kill a service with a long log and time its return.
     Recover(Tool<RecoverArgs>),
+    /// Feed a million series and a thousand, and compare memory and throughput.
+    Scale(Tool<ScaleArgs>),
 }
 
 /// A tool's own arguments, and how it prints.
@@ -127,6 +130,7 @@ fn main() -> ExitCode {
         Command::Powercut(tool) => tool.run(powercut::run),
         Command::Overload(tool) => tool.run(overload::run),
         Command::Recover(tool) => tool.run(recover::run),
+        Command::Scale(tool) => tool.run(scale::run),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -67,6 +67,24 @@ pub fn report_key(agent: AgentId, task_id: &str, at: Timestamp) -> ReportKey {
     ReportKey { hi, lo }
 }
 
+/// An entry of the window, to be written down and put back: which of 64 metrics of a report were seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The report's key, changed where the metrics are beyond the first 64.
+    pub key: ReportKey,
+    /// One bit for each metric.
+    pub metrics: u64,
+}
+
+impl Seen {
+    /// The entry of one metric of a report.
+    #[must_use]
+    pub fn of(report: ReportKey, metric: MetricId) -> Self {
+        let (key, metrics) = entry_of(report, metric);
+        Self { key, metrics }
+    }
+}
+
 /// Whether a metric of a report was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -154,6 +172,17 @@ impl DedupWindow {
     /// because the answer does not matter.
     pub fn restore(&mut self, key: ReportKey, metric: MetricId, seen_at: Timestamp) {
         self.admit(key, metric, seen_at);
+    }
+
+    /// Puts back `entries` that were admitted until `seen_at`, in the order of the log.
+    ///
+    /// # Cost
+    /// One probe of a hash table each.
+    pub fn restore_all(&mut self, entries: &[Seen], seen_at: Timestamp) {
+        self.pass_time(seen_at);
+        for Seen { key, metrics } in entries {
+            self.remember(self.hash(*key), *key, *metrics, seen_at);
+        }
     }
 
     /// Entries held now.
@@ -346,6 +375,30 @@ mod tests {
             Admission::New
         );
         assert_eq!(window.len(), 1);
+    }
+
+    #[test]
+    fn what_was_written_down_is_put_back() {
+        let (mut live, mut written) = (DedupWindow::new(WINDOW, 1000, 1), Vec::new());
+        for n in 0..50 {
+            for metric in [0, 5, 63, 64, 200] {
+                let (metric, now) = (MetricId(metric), at(n as f64 * 20.0));
+                assert_eq!(live.admit(key(n), metric, now), Admission::New);
+                written.push((Seen::of(key(n), metric), now));
+            }
+        }
+        let mut back = DedupWindow::new(WINDOW, 1000, 2);
+        for (seen, now) in written {
+            back.restore_all(&[seen], now);
+        }
+        assert_eq!(back.len(), live.len());
+        for n in 0..60 {
+            for metric in [0, 1, 5, 63, 64, 65, 200, 4000] {
+                let (metric, now) = (MetricId(metric), at(1000.0));
+                let expected = live.admit(key(n), metric, now);
+                assert_eq!(back.admit(key(n), metric, now), expected, "{n} {metric:?}");
+            }
+        }
     }
 
     #[test]

@@ -49,6 +49,6 @@ pub use decode::{
     BodyError, BodyFormat, DecodeLimits, ReportSink, decode_otlp, decode_otlp_json,
     decode_remote_write, decode_reports,
 };
-pub use dedup::{Admission, DedupWindow, ReportKey, report_key};
+pub use dedup::{Admission, DedupWindow, ReportKey, Seen, report_key};
 pub use intern::{CardinalityError, CardinalityLimits, Names, Resolved, RestoreError};
 pub use shard::shard_of;

@@ -4,37 +4,39 @@
 //! Invariants: it listens only when the replay is done, so whoever reaches it finds it ready; it stops in the order
 //! unready, drain, snapshot, leave.
 
+mod restore;
+mod rooms;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, RwLock},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crossbeam::channel::{Sender, bounded};
-use layer5_core::{Kpi, MetricId, Timestamp, codec};
-use layer5_ingest::{
-    Arrival, CardinalityLimits, DecodeLimits, DedupWindow, Names, ring::mpsc, shard_of,
-};
-use layer5_patterns::WatchConfig;
+use layer5_core::Timestamp;
+use layer5_ingest::{Arrival, DedupWindow, ring::mpsc, shard_of};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle as Task};
+
+use restore::{Snapshot, replay, restored_names, tuner_for};
+use rooms::{border_limits, fleet_watch, keeping, roles, store_config, what_moves};
 
 use crate::{
     clock,
-    config::{CohortConfig, Config},
+    config::Config,
     counters::Counters,
     deliveries::Deliveries,
     http::{self, Doors, DoorsSetup, Tokens},
-    intake::{BorderLimits, Intake, SharedNames, Waiting},
+    intake::{Intake, SharedNames, Waiting},
     metrics::Meters,
     neighbours::DoorError,
-    pipeline::{self, Committer, Inbox, KeeperLinks, Keeping, ShardLinks, StopReason},
-    refinery::{Reading, Roles, Tuner, shard::SavedAgent},
+    pipeline::{self, Committer, Inbox, KeeperLinks, ShardLinks, StopReason},
+    refinery::shard::SavedAgent,
     sources::Sources,
-    store::{OpenError, PatternQuery, ReadError, Retention, Store, StoreConfig},
-    study_desk::Desks,
+    store::{OpenError, ReadError, Store},
 };
 
 /// Messages that may wait for the committer.
@@ -46,8 +48,11 @@ const STUDIES_FEED_LEN: usize = 1024;
 /// Refused reports that may wait for the dead-letter log.
 const DEAD_LETTERS_LEN: usize = 8192;
 
-/// Connections to the metrics page.
-const METRICS_CONNECTIONS_MAX: usize = 64;
+/// Connections to the metrics page; who asks for it sends a head and no body.
+const METRICS_BOUNDS: http::Bounds = http::Bounds {
+    connections_max: 64,
+    read_ahead_bytes: 8 << 10,
+};
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -226,9 +231,10 @@ struct Threads {
 }
 
 fn start_threads(config: Config) -> Result<Threads, StartError> {
-    let config = match crate::process::memory_limit() {
-        Some(bytes) => config.fitted_to(bytes as usize),
-        None => config,
+    let config = match (config.limits.memory_bytes, crate::process::memory_limit()) {
+        (0, None) => config,
+        (0, Some(bytes)) => config.fitted_to(bytes as usize),
+        (bytes, _) => config.fitted_to(bytes),
     };
     let store = Arc::new(Store::open(&config.store.data_dir, &store_config(&config))?);
     let deliveries = Arc::new(Deliveries::new(&config)?);
@@ -272,8 +278,15 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let machine = |error: std::io::Error| StartError::Machine(format!("no thread: {error}"));
     let shards = pipeline::spawn_shards(&setup, saved).map_err(machine)?;
     let tuner = tuner_for(snapshot.tuner, cohorts, &names)?;
-    let tuner =
-        pipeline::spawn_tuner(tuner, roles, n_shards, tuner_end, inbox.clone()).map_err(machine)?;
+    let tuner = pipeline::spawn_tuner(
+        tuner,
+        roles,
+        n_shards,
+        tuner_end,
+        inbox.clone(),
+        Arc::clone(&counters),
+    )
+    .map_err(machine)?;
 
     let (studies_feed, studies_end) = bounded(STUDIES_FEED_LEN);
     let study_askers = pipeline::StudyAskers::default();
@@ -282,6 +295,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         studies_end,
         Arc::clone(&study_askers),
         inbox.clone(),
+        Arc::clone(&counters),
     )
     .map_err(machine)?;
 
@@ -397,19 +411,22 @@ impl Threads {
         let store = Arc::clone(&self.setup.store);
         let mut tasks = self.setup.deliveries.start(store, &self.inbox, &stop);
         tasks.extend(self.sources.start(&self.setup.intake, &stop));
-        let connections_max = self.setup.config.http.connections_max;
+        let bounds = http::Bounds {
+            connections_max: self.setup.config.http.connections_max,
+            read_ahead_bytes: self.setup.config.http.read_ahead_bytes,
+        };
         let doors = Doors::new(self.setup, tokens);
         tasks.extend([
             tokio::spawn(http::serve_until(
                 api,
                 http::router(doors.clone()),
-                connections_max,
+                bounds,
                 stop.clone(),
             )),
             tokio::spawn(http::serve_until(
                 metrics,
                 http::metrics_router(doors.clone()),
-                METRICS_CONNECTIONS_MAX,
+                METRICS_BOUNDS,
                 stop.clone(),
             )),
             tokio::spawn(refresh_metrics(doors.clone(), stop)),
@@ -465,286 +482,4 @@ fn taken_apart(shards: Vec<ShardLinks>) -> TakenApart {
         apart.2.push(thread);
     }
     apart
-}
-
-fn border_limits(config: &Config) -> BorderLimits {
-    let limits = &config.limits;
-    BorderLimits {
-        report: layer5_core::ReportLimits {
-            max_age_seconds: limits.max_age_seconds,
-            max_ahead_seconds: limits.max_ahead_seconds,
-            ..layer5_core::ReportLimits::default()
-        },
-        decode: DecodeLimits::default(),
-        cardinality: cardinality(config),
-    }
-}
-
-fn cardinality(config: &Config) -> CardinalityLimits {
-    let limits = &config.limits;
-    CardinalityLimits {
-        agents_max: limits.agents_max,
-        metrics_max: limits.metrics_max,
-        series_max: limits.series_max,
-        metrics_per_agent_max: limits.metrics_per_agent_max,
-    }
-}
-
-/// How the series of a fleet are watched. There are thousands of them, so each is given a fifth of the chance of a
-/// false change that a single series gets by default: at five-minute samples (48 excursions a day) 7000 series then see
-/// at most seven a day instead of thirty-four.
-fn fleet_watch() -> WatchConfig {
-    WatchConfig {
-        change_p: 2e-5,
-        ..WatchConfig::default()
-    }
-}
-
-/// Metrics in which every agent is compared with its peers.
-const COMPARED: [Kpi; 4] = [Kpi::LatencyMs, Kpi::Accuracy, Kpi::CpuUsage, Kpi::MemoryMb];
-
-/// The metrics that any cohort looks at, and where each cohort's stand in a reading.
-type Cohorts = Vec<(CohortConfig, (usize, Option<usize>))>;
-
-fn roles(config: &Config, names: &mut Names) -> Result<(Roles, Cohorts), StartError> {
-    let limits = cardinality(config);
-    let mut number = |name: &str| {
-        names
-            .intern_metric(&name.into(), &limits)
-            .map_err(|error| StartError::Machine(format!("objective metric `{name}`: {error}")))
-    };
-    // The catalogue's metrics are compared between agents, whatever the cohorts are after.
-    let mut metrics: Vec<MetricId> = COMPARED.iter().map(|&kpi| MetricId::from(kpi)).collect();
-    let mut slot = |metric: MetricId| {
-        metrics
-            .iter()
-            .position(|&m| m == metric)
-            .unwrap_or_else(|| {
-                metrics.push(metric);
-                metrics.len() - 1
-            })
-    };
-    let mut cohorts = Vec::new();
-    for cohort in config
-        .cohort
-        .iter()
-        .filter(|cohort| !cohort.parameter.is_empty())
-    {
-        let objective = slot(number(&cohort.objective.metric)?);
-        let guard = match cohort.objective.guard.as_str() {
-            "" => None,
-            name => Some(slot(number(name)?)),
-        };
-        cohorts.push((cohort.clone(), (objective, guard)));
-    }
-    if metrics.len() > Reading::METRICS_MAX {
-        let (found, limit) = (metrics.len(), Reading::METRICS_MAX);
-        return Err(StartError::TooManyObjectives { found, limit });
-    }
-    Ok((Roles { metrics }, cohorts))
-}
-
-/// What each cohort's settings move.
-fn what_moves(roles: &Roles, cohorts: &Cohorts) -> Vec<pipeline::Moved> {
-    let moved =
-        |(cohort, (objective, _)): &(CohortConfig, (usize, Option<usize>))| pipeline::Moved {
-            study: cohort.name.clone(),
-            metric: roles.metrics[*objective],
-            better: cohort.objective.better,
-            settle_len: u32::try_from(cohort.settle_len).unwrap_or(u32::MAX),
-        };
-    cohorts.iter().map(moved).collect()
-}
-
-/// The tuner of the snapshot if it answers to this configuration, else a new one that knows the agents.
-fn tuner_for(
-    saved: Option<Tuner>,
-    cohorts: Cohorts,
-    names: &SharedNames,
-) -> Result<Tuner, StartError> {
-    if let Some(tuner) = &saved {
-        if tuner.fits(&cohorts) {
-            return Ok(saved.expect("it was looked at just now"));
-        }
-        tracing::warn!("the cohorts were configured anew: their studies start afresh");
-    }
-    let mut tuner = Tuner::new(cohorts)?;
-    if let Some(old) = saved {
-        tuner.knows_incidents_of(old);
-    }
-    let names = names.read().expect("no writer panics with the lock");
-    for (agent, name) in names.agents_from(0) {
-        tuner.join(agent, name);
-        if let Some(host) = names.host(agent) {
-            tuner.moved_to(agent, host);
-        }
-    }
-    Ok(tuner)
-}
-
-/// What the newest snapshot holds; nothing when there is none that can be read.
-#[derive(Default)]
-struct Snapshot {
-    seq: u64,
-    bookmark: pipeline::Bookmark,
-    agents: Vec<SavedAgent>,
-    tuner: Option<Tuner>,
-    studies: Desks,
-}
-
-impl Snapshot {
-    fn read(store: &Store) -> Result<Self, ReadError> {
-        let Some(parts) = store.latest_snapshot()? else {
-            return Ok(Self::default());
-        };
-        let mut snapshot = Self {
-            seq: parts.seq,
-            ..Self::default()
-        };
-        for part in parts {
-            let (name, bytes) = part?;
-            if let Err(error) = snapshot.take(&name, &bytes) {
-                let seq = snapshot.seq;
-                tracing::warn!(seq, %error, "the snapshot can't be used, what there is of the log is replayed");
-                return Ok(Self::default());
-            }
-        }
-        Ok(snapshot)
-    }
-
-    fn take(&mut self, name: &str, bytes: &[u8]) -> Result<(), codec::DecodeError> {
-        match name {
-            "tuner" => self.tuner = Some(codec::decode(pipeline::TUNER_FORMAT, bytes)?),
-            "studies" => self.studies = codec::decode(pipeline::STUDIES_FORMAT, bytes)?,
-            "committer" => self.bookmark = codec::decode(pipeline::BOOKMARK_FORMAT, bytes)?,
-            _ => {
-                let agents: Vec<SavedAgent> = codec::decode(pipeline::SHARD_FORMAT, bytes)?;
-                self.agents.extend(agents);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Feeds the log's tail to shards and tuner, and the last minutes' reports to the dedup window.
-fn replay(
-    committer: &mut Committer,
-    snapshot_seq: u64,
-    first_event_again: u64,
-    config: &Config,
-) -> Result<(), StartError> {
-    let store = Arc::clone(&committer.store);
-    let damaged = |source| StartError::Replay {
-        data_dir: config.store.data_dir.clone(),
-        source,
-    };
-    let began = Instant::now();
-    let stored = store.patterns(&PatternQuery {
-        after: Some(first_event_again.saturating_sub(1)),
-        limit: usize::MAX,
-        ..PatternQuery::default()
-    });
-    committer.expect_again(stored.map_err(damaged)?);
-    // The window stands still while the service is down: who sends again what was cut off then is recognised.
-    let now = clock::now();
-    let last = store.groups_from(store.totals().last_seq).next();
-    let last_at = last
-        .transpose()
-        .map_err(damaged)?
-        .map_or(now, |group| group.at);
-    let down_seconds = now.seconds_since(last_at).max(0.0);
-    let dedup_from = last_at.plus_seconds(-config.limits.dedup_window_seconds);
-    let mut n_samples = 0_u64;
-    for group in store.groups_from(first_group_needed(&store, dedup_from, snapshot_seq)) {
-        let group = group.map_err(damaged)?;
-        if group.at >= dedup_from {
-            committer.restore_dedup(&group, group.at.plus_seconds(down_seconds));
-        }
-        if group.seq > snapshot_seq {
-            n_samples += group.samples.len() as u64;
-            let arrivals = committer.arrivals_of(&group);
-            committer.feed(&group, &arrivals, &[]);
-        }
-    }
-    if n_samples > 0 || store.totals().last_seq > snapshot_seq {
-        committer.settle(n_samples);
-    }
-    committer.replayed();
-    let seconds = began.elapsed().as_secs_f64();
-    tracing::info!(n_samples, seconds, snapshot_seq, "state rebuilt");
-    Ok(())
-}
-
-/// The oldest group that the replay or the dedup window needs. Groups are in the order of time, so the search halves.
-fn first_group_needed(store: &Store, dedup_from: Timestamp, snapshot_seq: u64) -> u64 {
-    let Some(mut low) = store.first_seq() else {
-        return 1;
-    };
-    let mut high = snapshot_seq + 1;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let at = store
-            .groups_from(middle)
-            .next()
-            .and_then(Result::ok)
-            .map(|group| group.at);
-        if at.is_some_and(|at| at < dedup_from) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
-fn keeping(config: &Config) -> Keeping {
-    let store = &config.store;
-    Keeping {
-        retention: Retention {
-            raw_seconds: store.raw_days * 86_400.0,
-            aggregate_seconds: store.aggregate_days.max(store.raw_days) * 86_400.0,
-            bucket_nanos: (store.aggregate_seconds * 1e9) as i64,
-            disk_bytes_max: store.disk_bytes_max,
-        },
-        // Twice, so that a clock that is set back loses nothing.
-        log_seconds: 2.0 * config.limits.dedup_window_seconds,
-        share: store.compaction_share,
-        bytes_per_second: store.compaction_bytes_per_second,
-    }
-}
-
-fn store_config(config: &Config) -> StoreConfig {
-    let dead_letter_bytes_max = config.limits.dead_letter_bytes_max;
-    StoreConfig {
-        dead_letter_bytes_max,
-        ..StoreConfig::default()
-    }
-}
-
-fn restored_names(store: &Store, config: &Config) -> Result<Names, StartError> {
-    let data_dir = || config.store.data_dir.clone();
-    let stored = store.names().map_err(|source| StartError::Replay {
-        data_dir: data_dir(),
-        source,
-    })?;
-    let mut names = Names::new(clock::now().nanos().unsigned_abs());
-    let wrong = |error: layer5_ingest::RestoreError| {
-        StartError::Machine(format!(
-            "the names in {} do not fit: {error}",
-            data_dir().display()
-        ))
-    };
-    for (agent, name) in &stored.agents {
-        names.restore_agent(*agent, name).map_err(wrong)?;
-    }
-    for (metric, name) in &stored.metrics {
-        names.restore_metric(*metric, name).map_err(wrong)?;
-    }
-    for (series, key) in &stored.series {
-        names.restore_series(*series, *key).map_err(wrong)?;
-    }
-    for (agent, host) in &stored.hosts {
-        names.set_host(*agent, host);
-    }
-    Ok(names)
 }

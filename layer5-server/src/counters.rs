@@ -2,6 +2,7 @@
 //! Invariants: counters only rise; relaxed ordering, because no other memory depends on them.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use layer5_core::{PatternKind, Reason};
 
@@ -57,6 +58,8 @@ pub struct Counters {
     pub history_written_bytes: Count,
     /// Time of the background work on history, us.
     pub compaction_micros: Count,
+    /// Time that tuner and studies took for what the log tells them, us: so long a replay of it takes.
+    pub stepping_micros: Count,
     /// Log segments that nothing needed any more.
     pub log_segments_dropped: Count,
     /// Blocks of samples that became aggregates, by age or by the disk budget.
@@ -96,6 +99,12 @@ impl Component {
 }
 
 impl Counters {
+    /// Tuner or studies took `time` for something that a replay repeats.
+    pub fn stepped(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.stepping_micros.add(micros);
+    }
+
     /// Counts one refused report.
     pub fn reject(&self, reason: Reason) {
         if let Some(place) = Reason::ALL.iter().position(|&r| r == reason) {

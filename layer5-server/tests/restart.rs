@@ -273,6 +273,60 @@ fn a_stop_answers_what_was_taken_and_a_start_remembers_the_fleet() {
     );
 }
 
+#[test]
+fn a_start_recognises_what_came_before_whatever_is_left_of_snapshots_and_seen() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data_dir = folder.path().join("data");
+    let settings = [("STORE__SNAPSHOT_SAMPLES", "1500")];
+    let at = json!(recent_second());
+    let lines: Vec<String> = (0..40)
+        .map(|n| {
+            let reports = (0..BATCH_LEN).map(|i| {
+                let agent = format!("agent_{}", i % 10);
+                finished_task(&agent, &format!("{n}-{i}"), &at).to_string() + "\n"
+            });
+            reports.collect()
+        })
+        .collect();
+    let service = Service::start_with(&data_dir, &settings, None);
+    for body in &lines {
+        service.post_lines(body).json(200);
+    }
+    service.kill();
+    let files = |dir: &str| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(data_dir.join(dir)).expect("a folder");
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|e| e == "l5"));
+        paths.sort();
+        paths
+    };
+    let spoil = |path: &std::path::PathBuf| {
+        let mut bytes = std::fs::read(path).expect("it is there");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+        std::fs::write(path, bytes).expect("the disk takes it");
+    };
+    let check = |what: &str| {
+        let service = Service::start_with(&data_dir, &settings, None);
+        assert_eq!(service.status()["reports"]["stored"], 40 * BATCH_LEN);
+        for body in &lines {
+            let answer = service.post_lines(body).json(200);
+            assert_eq!(answer["duplicates"], BATCH_LEN, "{what}");
+        }
+        service.kill();
+    };
+    check("all is whole");
+    assert!(!files("seen").is_empty() && !files("snapshots").is_empty());
+    spoil(&files("seen")[0]);
+    check("a file of what was seen is damaged");
+    std::fs::remove_dir_all(data_dir.join("seen")).expect("it is there");
+    check("nothing of what was seen is left");
+    files("snapshots").iter().for_each(spoil);
+    check("every snapshot is damaged");
+    std::fs::remove_file(data_dir.join("views.redb")).expect("it is there");
+    check("the views are lost, and the log has all of it");
+}
+
 /// How a start that must fail ended: its exit code and what it said.
 fn refused_start(
     data_dir: &Path,

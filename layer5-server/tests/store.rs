@@ -15,9 +15,10 @@ use layer5_core::{
     Rejection, Sample, SeriesId, SeriesKey, Timestamp,
     event::{Detail, Direction},
 };
+use layer5_ingest::{ReportKey, Seen};
 use layer5_server::store::{
     CommitError, Control, Effects, Evaluation, Faults, Group, OpenError, PatternQuery, ReadError,
-    RecommendationState, Store, StoreConfig, StoredRecommendation, StoredReport,
+    RecommendationState, SeenSince, Store, StoreConfig, StoredRecommendation, StoredReport,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -713,14 +714,173 @@ fn the_newest_whole_snapshot_is_taken() {
 }
 
 #[test]
+fn when_no_snapshot_is_whole_a_damaged_part_costs_that_part() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    commit_all(&store, (1..=9).map(|seq| group(seq, 1)));
+    let parts: Vec<_> = (0..4)
+        .map(|n| (format!("part-{n}"), vec![n; 1000]))
+        .collect();
+    store.write_snapshot(5, &parts).unwrap();
+    store.write_snapshot(8, &parts).unwrap();
+    let path = |seq: u64| dir.path().join(format!("snapshots/{seq:020}.l5"));
+    let good = fs::read(path(8)).unwrap();
+    // In the midst of the third part.
+    let mut bad = good.clone();
+    let place = good.windows(100).position(|w| w == [2; 100]).unwrap();
+    bad[place + 50] ^= 1;
+    fs::write(path(5), &good[..good.len() / 2]).unwrap();
+    fs::write(path(8), &bad).unwrap();
+    let read: Vec<_> = store.latest_snapshot().unwrap().unwrap().collect();
+    assert_eq!(store.latest_snapshot().unwrap().unwrap().seq, 8);
+    assert_eq!(read.len(), 4);
+    for (n, part) in read.into_iter().enumerate() {
+        match part {
+            Ok(part) => assert_eq!(part, parts[n]),
+            Err(error) => assert_eq!((n, error.to_string().contains("part 2")), (2, true)),
+        }
+    }
+    // A file that ends early gives what is before its end, and one error.
+    fs::write(path(8), &good[..good.len() / 2]).unwrap();
+    let read: Vec<_> = store.latest_snapshot().unwrap().unwrap().collect();
+    let n_good = read.iter().take_while(|part| part.is_ok()).count();
+    assert!(n_good >= 1 && read.len() == n_good + 1);
+    // Without even a header there is nothing.
+    fs::write(path(8), b"").unwrap();
+    fs::write(path(5), b"").unwrap();
+    assert!(store.latest_snapshot().unwrap().is_none());
+}
+
+#[test]
+fn what_was_seen_comes_back_by_group_and_goes_with_the_log() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    commit_all(&store, (1..=60).map(|seq| group(seq, 2000)));
+    let entry = |seq: u64| Seen::of(ReportKey { hi: seq, lo: 7 }, MetricId(3));
+    let (mut from, mut expected) = (1, Vec::new());
+    for end in [20, 40, 60] {
+        let mut seen = SeenSince::default();
+        for seq in from..=end {
+            seen.push(seq, at(seq as i64), &mut vec![entry(seq)]);
+            expected.push(entry(seq));
+        }
+        assert_eq!(seen.len() as u64, end + 1 - from);
+        store.begin_snapshot(end, seen).unwrap();
+        store.complete_snapshot(end);
+        store.publish_snapshot().unwrap();
+        from = end + 1;
+    }
+    let read = |store: &Store| {
+        let mut pieces = Vec::new();
+        store.visit_seen(|piece| pieces.push(piece)).unwrap();
+        pieces
+    };
+    let pieces = read(&store);
+    let entries: Vec<Seen> = pieces.iter().flat_map(|p| p.entries.clone()).collect();
+    assert_eq!(entries, expected);
+    for pair in pieces.windows(2) {
+        assert_eq!(pair[0].last_seq + 1, pair[1].first_seq);
+    }
+    // A damaged file is left out, the others are read.
+    let second = dir.path().join("seen/00000000000000000040.l5");
+    let mut bytes = fs::read(&second).unwrap();
+    bytes.truncate(40);
+    fs::write(&second, &bytes).unwrap();
+    let firsts = |store: &Store| read(store).first().map(|piece| piece.first_seq);
+    assert!(
+        read(&store)
+            .iter()
+            .all(|p| !(21..=40).contains(&p.first_seq))
+    );
+    assert_eq!(firsts(&store), Some(1));
+    store.flush_history().unwrap();
+    assert!(store.drop_log_before(at(1000)).unwrap() > 0);
+    assert!(store.first_seq().unwrap() > 20);
+    assert!(firsts(&store) > Some(20), "the log has no such group");
+}
+
+#[test]
+fn lost_views_are_made_anew_from_the_roll() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let names = |n: u32| Group {
+        new_agents: vec![(AgentId(n), format!("agent-{n}"))],
+        new_hosts: vec![(AgentId(n), format!("host-{n}"))],
+        new_metrics: vec![(MetricId(n), format!("metric-{n}"))],
+        new_series: vec![(
+            SeriesId(n),
+            SeriesKey {
+                agent: AgentId(n),
+                metric: MetricId(n),
+            },
+        )],
+        offsets: vec![("pull".into(), n.to_string())],
+        ..group(u64::from(n) + 1, 2000)
+    };
+    let effects = Effects {
+        recommendations: ["sent", "refused", "known", "waits"].map(advice).to_vec(),
+        events: vec![pattern(3, PatternKind::Anomaly, "agent-1", 5)],
+        ..Effects::default()
+    };
+    let settled = Effects {
+        delivered: vec![id("sent"), id("known")],
+        refused: vec![(id("refused"), "no".into())],
+        evaluations: vec![Evaluation {
+            optimization_id: id("known"),
+            observed_improvement: 0.25,
+            at: at(50),
+        }],
+        ..Effects::default()
+    };
+    for n in 0..60 {
+        let mut group = names(n);
+        match n {
+            5 => group.effects = effects.clone(),
+            6 => group.effects = settled.clone(),
+            _ => {}
+        }
+        store.commit(&group).unwrap();
+    }
+    store.write_snapshot(50, &[]).unwrap();
+    store.write_snapshot(60, &[]).unwrap();
+    store.flush_history().unwrap();
+    assert!(store.drop_log_before(at(1000)).unwrap() > 0);
+    assert!(store.first_seq().unwrap() > 20);
+    // The log goes on after the roll.
+    store.commit(&names(60)).unwrap();
+    let all = |store: &Store| {
+        (
+            format!("{:?}", store.names().unwrap()),
+            store.offsets().unwrap(),
+            store.recommendations(0, 100).unwrap(),
+            store.pending(0, 100).unwrap(),
+            store.patterns(&PatternQuery::default()).unwrap(),
+            store.last_pattern_id().unwrap(),
+        )
+    };
+    let before = all(&store);
+    assert_eq!((before.2.len(), before.3.len(), before.5), (4, 1, 3));
+    drop(store);
+    fs::remove_file(dir.path().join("views.redb")).unwrap();
+    assert_eq!(all(&open(dir.path())), before);
+    // Without the roll there is no way.
+    fs::remove_file(dir.path().join("views.redb")).unwrap();
+    fs::remove_dir_all(dir.path().join("roll")).unwrap();
+    assert!(matches!(
+        Store::open(dir.path(), &small()),
+        Err(OpenError::Damaged { .. })
+    ));
+}
+
+#[test]
 fn a_snapshot_that_was_given_up_leaves_nothing_behind() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     commit_all(&store, (1..=9).map(|seq| group(seq, 1)));
-    store.begin_snapshot(3).unwrap();
+    store.begin_snapshot(3, SeenSince::default()).unwrap();
     store.add_to_snapshot(3, "shard-0", vec![1; 100]).unwrap();
     assert!(store.wants_snapshot(3) && !store.wants_snapshot(4));
-    store.begin_snapshot(5).unwrap();
+    store.begin_snapshot(5, SeenSince::default()).unwrap();
     store.add_to_snapshot(3, "shard-1", vec![2; 100]).unwrap();
     assert!(!store.complete_snapshot(3));
     assert_eq!(store.publish_snapshot().unwrap(), None, "5 is not complete");

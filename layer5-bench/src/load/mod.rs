@@ -25,6 +25,7 @@ use crate::{
     service::{
         disk,
         pressure::{Outcome, Pressure, send},
+        redis::{self, Redis},
         subject::{self, Launch},
         usage,
         workload::{Form, METRICS, Workload},
@@ -33,13 +34,14 @@ use crate::{
 
 /// Feed a service on this machine and say what it cost
 ///
-/// Starts `layer5 serve` on a fresh data folder, sends NDJSON over HTTP with durable answers, asks it afterwards what it
-/// stored, and reads its CPU time and memory from the kernel. The disk's own fdatasync is measured beside it. With a rate,
+/// Starts `layer5 serve` on a fresh data folder, sends reports over HTTP, Redis Streams or Prometheus remote write, asks
+/// it afterwards what it stored, and reads its CPU time and memory from the kernel. The disk's own fdatasync is measured beside it. With a rate,
 /// times count from when a body was due, not from when it could be sent.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:\n  \
     layer5-bench load --detectors off --peer victoria-metrics\n  \
-    layer5-bench load --rate 500000 --seconds 20 --output json\n\n\
+    layer5-bench load --rate 500000 --seconds 20 --output json\n  \
+    layer5-bench load --over http,redis,remote-write --rate 200000\n\n\
     Exit codes: 0 measured, 1 something acknowledged was not stored or could not be measured, 2 wrong arguments")]
 pub struct LoadArgs {
     /// The `layer5` binary [default: the one beside this]
@@ -69,6 +71,9 @@ pub struct LoadArgs {
     /// What the reports hold
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// By which way; one after the other when several are named
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "http")]
+    pub over: Vec<Over>,
     /// With the detectors, without, or one after the other
     #[arg(long, value_enum, default_value_t = Detectors::Both)]
     pub detectors: Detectors,
@@ -91,6 +96,34 @@ fn rate(text: &str) -> Result<Rate, String> {
         ("max", _) => Ok(Rate::Max),
         (_, Ok(rate)) if rate > 0.0 && rate.is_finite() => Ok(Rate::PerSecond(rate)),
         _ => Err("a number of samples a second above 0, or `max`".into()),
+    }
+}
+
+/// Ways for reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Over {
+    /// `POST /kpi`, NDJSON, answered when durable
+    Http,
+    /// A redis-server of our own; answered when Layer5 has acknowledged the entries
+    Redis,
+    /// `POST /api/v1/write`, snappy, answered when durable
+    RemoteWrite,
+}
+
+impl Over {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Http => "",
+            Self::Redis => ", Redis Streams",
+            Self::RemoteWrite => ", remote write",
+        }
+    }
+
+    fn form(self) -> Form {
+        match self {
+            Self::Http | Self::Redis => Form::Reports,
+            Self::RemoteWrite => Form::RemoteWrite,
+        }
     }
 }
 
@@ -156,8 +189,10 @@ pub fn run(args: &LoadArgs) -> Result<(String, Value), Failure> {
     let disk =
         disk::probe(folder.path(), span).map_err(|e| Failure::new(format!("no probe: {e}")))?;
     let mut rows = Vec::new();
-    for &detect in args.detectors.rows() {
-        rows.push(layer5(args, &binary, folder.path(), detect)?);
+    for &over in &args.over {
+        for &detect in args.detectors.rows() {
+            rows.push(layer5(args, &binary, folder.path(), over, detect)?);
+        }
     }
     for peer in &args.peer {
         rows.push(peer::measure(*peer, args, folder.path())?);
@@ -181,24 +216,40 @@ fn layer5(
     args: &LoadArgs,
     binary: &Path,
     folder: &Path,
+    over: Over,
     detect: bool,
 ) -> Result<Measured, Failure> {
     let name = match detect {
-        true => "layer5",
-        false => "layer5, no detectors",
+        true => format!("layer5{}", over.words()),
+        false => format!("layer5{}, no detectors", over.words()),
     };
-    say(name);
-    let mut launch = Launch::new(binary, &folder.join(format!("layer5-{detect}")));
+    say(&name);
+    let redis = match over {
+        Over::Redis => Some(Redis::start(folder).map_err(|e| {
+            Failure::new(format!(
+                "redis-server can't be run: {e}; Debian has a package of that name"
+            ))
+        })?),
+        Over::Http | Over::RemoteWrite => None,
+    };
+    let mut launch = Launch::new(binary, &folder.join(format!("layer5-{over:?}-{detect}")));
     launch.settings = vec![("PATTERNS__ENABLED", detect.to_string())];
+    if let Some(redis) = &redis {
+        let url = format!("redis://{}", redis.at);
+        launch.settings.push(("SOURCES__REDIS__URL", url));
+    }
     let service = launch.start().map_err(Failure::new)?;
-    let (workload, pressure) = (args.workload(), args.pressure(service.api, Form::Reports));
+    let (workload, pressure) = (args.workload(), args.pressure(service.api, over.form()));
     let before = usage::cpu_seconds(service.pid()).unwrap_or(0.0);
-    let outcome = send(&workload, &pressure, &AtomicBool::new(false));
+    let outcome = match &redis {
+        Some(redis) => redis::send(redis, &workload, &pressure).map_err(Failure::new)?,
+        None => send(&workload, &pressure, &AtomicBool::new(false)),
+    };
     let mut connection = crate::service::http::Connection::new(service.api, subject::DEADLINE);
     let samples = measured::settled(&mut connection)?;
     let after = usage::cpu_seconds(service.pid()).unwrap_or(0.0);
     let row = Measured::new(
-        name,
+        &name,
         &outcome,
         &workload,
         after - before,

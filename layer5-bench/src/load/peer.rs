@@ -29,6 +29,8 @@ pub enum Peer {
     VictoriaMetrics,
     /// Debian's `victoria-metrics` and Influx lines
     VictoriaMetricsInflux,
+    /// Debian's `victoria-metrics` and Prometheus remote write
+    VictoriaMetricsRemoteWrite,
 }
 
 impl Peer {
@@ -36,6 +38,7 @@ impl Peer {
         match self {
             Self::VictoriaMetrics => Form::VictoriaJson,
             Self::VictoriaMetricsInflux => Form::Influx,
+            Self::VictoriaMetricsRemoteWrite => Form::RemoteWrite,
         }
     }
 
@@ -43,6 +46,7 @@ impl Peer {
         match self {
             Self::VictoriaMetrics => "victoria-metrics, JSON import",
             Self::VictoriaMetricsInflux => "victoria-metrics, Influx lines",
+            Self::VictoriaMetricsRemoteWrite => "victoria-metrics, remote write",
         }
     }
 }

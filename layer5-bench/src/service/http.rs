@@ -10,6 +10,8 @@ use std::{
 
 use serde_json::Value;
 
+use super::workload::Form;
+
 /// One answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -61,7 +63,7 @@ impl Connection {
     /// # Errors
     /// When there is no whole answer.
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
-        self.call("GET", path, "", &[])
+        self.call("GET", path, "", "", &[])
     }
 
     /// `POST path`.
@@ -69,11 +71,27 @@ impl Connection {
     /// # Errors
     /// When there is no whole answer; whether the body arrived is not known then.
     pub fn post(&mut self, path: &str, content_type: &str, body: &[u8]) -> io::Result<Answer> {
-        self.call("POST", path, content_type, body)
+        self.call("POST", path, content_type, "", body)
     }
 
-    fn call(&mut self, method: &str, path: &str, kind: &str, body: &[u8]) -> io::Result<Answer> {
-        let answered = self.try_call(method, path, kind, body);
+    /// `POST` of a body in `form`.
+    ///
+    /// # Errors
+    /// As [`Connection::post`].
+    pub fn post_form(&mut self, form: Form, body: &[u8]) -> io::Result<Answer> {
+        let (kind, more) = (form.content_type(), form.more_headers());
+        self.call("POST", form.path(), kind, more, body)
+    }
+
+    fn call(
+        &mut self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        more: &str,
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        let answered = self.try_call(method, path, kind, more, body);
         match answered {
             Ok((answer, true)) => Ok(answer),
             Ok((answer, false)) => {
@@ -93,6 +111,7 @@ impl Connection {
         method: &str,
         path: &str,
         kind: &str,
+        more: &str,
         body: &[u8],
     ) -> io::Result<(Answer, bool)> {
         let stream = match &mut self.stream {
@@ -106,7 +125,7 @@ impl Connection {
             }
         };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: layer5\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: layer5\r\nContent-Type: {kind}\r\n{more}Content-Length: {}\r\n\r\n",
             body.len()
         );
         let sent = stream

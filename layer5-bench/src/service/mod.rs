@@ -11,6 +11,7 @@ pub mod http;
 pub mod latency;
 pub mod pressure;
 pub mod promise;
+pub mod redis;
 pub mod subject;
 pub mod usage;
 pub mod workload;

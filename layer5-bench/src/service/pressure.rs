@@ -161,7 +161,7 @@ fn one_connection(
         outcome.sent += 1;
         let sent = Instant::now();
         let form = pressure.form;
-        match connection.post(form.path(), form.content_type(), &body) {
+        match connection.post_form(form, &body) {
             Ok(answer) => {
                 outcome.enter(&answer, form, due, sent);
                 if answer.status >= 400 && pressure.heed_retry_after {

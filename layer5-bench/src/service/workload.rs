@@ -1,5 +1,5 @@
-//! The same samples for everybody: a seeded fleet whose reports can be written as Layer5's NDJSON, as VictoriaMetrics'
-//! JSON lines or as Influx lines.
+//! The same samples for everybody: a seeded fleet whose reports can be written as Layer5's NDJSON, as Prometheus remote
+//! write, as VictoriaMetrics' JSON lines or as Influx lines.
 //! In: seed, agents, metrics, reports in a body. Out: bodies by their index; the same index gives the same bytes.
 //! Invariants: the k-th report of an agent is recorded k ms after the first, so no two samples of a series share a time;
 //! every task id occurs once in a workload.
@@ -43,6 +43,8 @@ pub enum Form {
     VictoriaJson,
     /// Influx lines, `POST /write`.
     Influx,
+    /// Prometheus remote write 1.0, `POST /api/v1/write`.
+    RemoteWrite,
 }
 
 impl Form {
@@ -53,6 +55,7 @@ impl Form {
             Self::Reports => "/kpi",
             Self::VictoriaJson => "/api/v1/import",
             Self::Influx => "/write",
+            Self::RemoteWrite => "/api/v1/write",
         }
     }
 
@@ -63,6 +66,18 @@ impl Form {
             Self::Reports => "application/x-ndjson",
             Self::VictoriaJson => "application/json",
             Self::Influx => "text/plain",
+            Self::RemoteWrite => "application/x-protobuf",
+        }
+    }
+
+    /// What else its requests say, whole lines.
+    #[must_use]
+    pub fn more_headers(self) -> &'static str {
+        match self {
+            Self::RemoteWrite => {
+                "Content-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n"
+            }
+            Self::Reports | Self::VictoriaJson | Self::Influx => "",
         }
     }
 }
@@ -154,6 +169,17 @@ impl Workload {
                     self.victoria(of(i).1, &rows, out);
                 }
             }
+            Form::RemoteWrite => {
+                let mut request = Vec::with_capacity(values.len() * 64);
+                for (i, values) in values.chunks_exact(n_metrics).enumerate() {
+                    let (_, agent, at) = of(i);
+                    self.remote_write(agent, at, values, &mut request);
+                }
+                let mut snappy = snap::raw::Encoder::new();
+                out.resize(snap::raw::max_compress_len(request.len()), 0);
+                let n_bytes = snappy.compress(&request, out);
+                out.truncate(n_bytes.expect("a body is far from 4 GiB"));
+            }
             Form::Influx => {
                 for (i, values) in values.chunks_exact(n_metrics).enumerate() {
                     let (_, agent, at) = of(i);
@@ -218,6 +244,39 @@ impl Workload {
                 before = b',';
             }
             out.extend_from_slice(b"]}\n");
+        }
+    }
+
+    /// A series for each sample: labels 1 (name 1, value 2), samples 2 (value 1, milliseconds 2).
+    fn remote_write(&self, agent: &str, at: Timestamp, values: &[u32], out: &mut Vec<u8>) {
+        let label = |name: &str, value: &str, out: &mut Vec<u8>| {
+            out.extend([0x0a, (4 + name.len() + value.len()) as u8]);
+            for (tag, text) in [(0x0a, name), (0x12, value)] {
+                out.extend([tag, text.len() as u8]);
+                out.extend_from_slice(text.as_bytes());
+            }
+        };
+        let mut series = Vec::with_capacity(128);
+        for (idx, (name, &value)) in self.metrics.iter().zip(values).enumerate() {
+            series.clear();
+            label("__name__", name, &mut series);
+            label("agent_id", agent, &mut series);
+            let value = match idx {
+                4 => f64::from(value / 10_000),
+                _ => f64::from(value) / 1e4,
+            };
+            series.extend([0x12, 16, 0x09]);
+            series.extend_from_slice(&value.to_le_bytes());
+            series.push(0x10);
+            let mut millis = at.millis().unsigned_abs();
+            while millis >= 0x80 {
+                series.push(millis as u8 | 0x80);
+                millis >>= 7;
+            }
+            series.push(millis as u8);
+            // All lengths are below 128: names, an agent's uuid, one sample.
+            out.extend([0x0a, series.len() as u8]);
+            out.extend_from_slice(&series);
         }
     }
 
@@ -317,7 +376,7 @@ fn push_digits(mut value: u64, n_digits: usize, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use layer5_core::{ReportLimits, validate};
-    use layer5_ingest::{BodyFormat, DecodeLimits, decode_reports};
+    use layer5_ingest::{BodyFormat, DecodeLimits, decode_remote_write, decode_reports};
     use serde_json::Value;
 
     use super::*;
@@ -399,6 +458,40 @@ mod tests {
             assert_eq!(&line["values"][0], value, "{name}");
             assert_eq!(line["metric"]["agent_id"], report["agent_id"]);
             assert!(influx[i / 7].contains(&format!("{name}={value}")) || value.is_f64());
+        }
+    }
+
+    #[test]
+    fn remote_write_holds_the_same_samples() {
+        let workload = Workload::new(7, 100, 7, 3, FROM);
+        let mut sent = Vec::new();
+        workload.write(2, Form::RemoteWrite, &mut sent);
+        let sent = snap::raw::Decoder::new().decompress_vec(&sent);
+        let (sent, mut samples) = (sent.expect("snappy"), Vec::new());
+        let limits = DecodeLimits::default();
+        let read = decode_remote_write(&sent, "agent_id", &limits, &mut |_, report, _| {
+            let report = report.expect("a sound series");
+            for value in &report.values {
+                samples.push((
+                    report.agent_id.to_string(),
+                    value.metric.as_str().to_owned(),
+                    value.value,
+                    report.recorded_at,
+                ));
+            }
+        });
+        assert!(read.is_ok() && samples.len() == 21);
+        let reports = body(&workload, 2, Form::Reports);
+        for (line, of_report) in reports.lines().zip(samples.chunks(7)) {
+            let report: Value = serde_json::from_str(line).expect("JSON");
+            for (agent, metric, value, at) in of_report {
+                let known = report
+                    .get(metric)
+                    .unwrap_or(&report["custom_metrics"][metric]);
+                assert_eq!(known.as_f64(), Some(*value), "{metric}");
+                assert_eq!(report["agent_id"], *agent);
+                assert_eq!(report["recorded_at"], at.to_string());
+            }
         }
     }
 

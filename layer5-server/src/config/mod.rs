@@ -5,6 +5,7 @@
 
 mod cohort;
 mod load;
+mod memory;
 mod sources;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -12,7 +13,9 @@ use std::{net::SocketAddr, path::PathBuf};
 pub use cohort::{CohortConfig, ParameterConfig, ParameterType};
 pub use load::{ConfigError, load, parse};
 use serde::{Deserialize, Serialize};
-pub use sources::{OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig};
+pub use sources::{
+    OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig, WebSocketConfig,
+};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +67,8 @@ pub struct HttpConfig {
     pub request_timeout_seconds: f64,
     /// Most connections open at once; beyond it they wait in the kernel.
     pub connections_max: usize,
+    /// Bytes that a connection reads ahead of what its request's handler takes.
+    pub read_ahead_bytes: usize,
     /// Most requests under way at once; beyond it the answer is 503.
     pub requests_max: usize,
 }
@@ -78,6 +83,7 @@ impl Default for HttpConfig {
             full_wait_seconds: 0.5,
             request_timeout_seconds: 30.0,
             connections_max: 2048,
+            read_ahead_bytes: 64 << 10,
             requests_max: 1024,
         }
     }
@@ -129,6 +135,10 @@ pub struct StoreConfig {
     pub compaction_bytes_per_second: u64,
     /// Samples between two snapshots: what must be replayed at most after a crash.
     pub snapshot_samples: u64,
+    /// Most samples in memory that no block of history has yet; beyond it a commit writes one itself.
+    pub head_samples_max: usize,
+    /// Page caches of log and views, bytes.
+    pub cache_bytes: usize,
 }
 
 impl Default for StoreConfig {
@@ -142,6 +152,8 @@ impl Default for StoreConfig {
             compaction_share: 0.2,
             compaction_bytes_per_second: 32 << 20,
             snapshot_samples: 2_000_000,
+            head_samples_max: 1 << 21,
+            cache_bytes: 40 << 20,
         }
     }
 }
@@ -170,6 +182,9 @@ pub struct LimitsConfig {
     pub dedup_entries_max: usize,
     /// Dead-letter log, bytes; the oldest go first.
     pub dead_letter_bytes_max: u64,
+    /// Memory that the process may have, bytes; what takes more than its share of it is cut. 0: what the control group
+    /// or the machine allows.
+    pub memory_bytes: usize,
 }
 
 impl Default for LimitsConfig {
@@ -183,8 +198,10 @@ impl Default for LimitsConfig {
             metrics_per_agent_max: 1_000,
             series_max: 1_000_000,
             dedup_window_seconds: 600.0,
-            dedup_entries_max: 8_000_000,
+            // Two tables of 2^22 places, seven eighths full: 210 MB.
+            dedup_entries_max: 7_340_032,
             dead_letter_bytes_max: 64 << 20,
+            memory_bytes: 0,
         }
     }
 }
@@ -291,40 +308,6 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// This configuration in a process that may have `bytes` of memory: the dedup window takes at most a quarter of it
-    /// and the bodies under way an eighth, and the log says so when that is less than was asked for.
-    #[must_use]
-    pub fn fitted_to(mut self, bytes: usize) -> Self {
-        /// Of one entry in the dedup window when it is full, bytes.
-        const DEDUP_ENTRY_BYTES: usize = 29;
-        let http = &mut self.http;
-        let fitted = [
-            (
-                "limits.dedup_entries_max",
-                &mut self.limits.dedup_entries_max,
-                bytes / 4 / DEDUP_ENTRY_BYTES,
-            ),
-            (
-                "http.bodies_bytes_max",
-                &mut http.bodies_bytes_max,
-                bytes / 8,
-            ),
-            ("http.body_bytes_max", &mut http.body_bytes_max, bytes / 32),
-            (
-                "http.decoded_bytes_max",
-                &mut http.decoded_bytes_max,
-                bytes / 16,
-            ),
-        ];
-        for (key, value, at_most) in fitted {
-            if *value > at_most {
-                tracing::warn!(key, asked = *value, given = at_most, "memory is limited");
-                *value = at_most;
-            }
-        }
-        self
-    }
-
     /// Checks what types alone can't: ranges, and that nothing listens to strangers without tokens.
     ///
     /// # Errors
@@ -408,7 +391,25 @@ impl Config {
                 1,
                 1 << 20,
             ),
+            (
+                "http.read_ahead_bytes",
+                self.http.read_ahead_bytes,
+                memory::READ_AHEAD_BYTES_MIN,
+                16 << 20,
+            ),
             ("http.requests_max", self.http.requests_max, 1, 1 << 20),
+            (
+                "store.head_samples_max",
+                self.store.head_samples_max,
+                1 << 12,
+                1 << 26,
+            ),
+            (
+                "store.cache_bytes",
+                self.store.cache_bytes,
+                1 << 20,
+                64 << 30,
+            ),
             (
                 "pipeline.intake_capacity",
                 self.pipeline.intake_capacity,

@@ -14,6 +14,8 @@ pub struct SourcesConfig {
     pub redis: RedisConfig,
     /// Layer4's pages.
     pub pull: PullConfig,
+    /// Layer4's WebSocket.
+    pub websocket: WebSocketConfig,
     /// Prometheus remote write.
     pub remote_write: RemoteWriteConfig,
     /// OTLP over HTTP.
@@ -44,6 +46,31 @@ impl Default for PullConfig {
             timeout_seconds: 10.0,
             pages_per_poll_max: 1000,
             page_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// Layer4's WebSocket: one report per message, as it happens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSocketConfig {
+    /// Such as `ws://layer4:9090/kpi/stream`; without it this source is off.
+    pub url: Option<String>,
+    /// Longest wait for the handshake, and for a write, s.
+    pub timeout_seconds: f64,
+    /// Silence after which the other side is asked whether it is there; as long again, and the connection is made anew, s.
+    pub idle_seconds: f64,
+    /// Longest message, bytes.
+    pub message_bytes_max: usize,
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            timeout_seconds: 10.0,
+            idle_seconds: 30.0,
+            message_bytes_max: 1 << 20,
         }
     }
 }
@@ -165,6 +192,18 @@ impl SourcesConfig {
         within("sources.pull.pages_per_poll_max", pages, 1, 1 << 20)?;
         let bytes = pull.page_bytes_max;
         within("sources.pull.page_bytes_max", bytes, 1 << 10, 1 << 30)?;
+        let websocket = &self.websocket;
+        let seconds = websocket.timeout_seconds;
+        positive("sources.websocket.timeout_seconds", seconds)?;
+        positive("sources.websocket.idle_seconds", websocket.idle_seconds)?;
+        let bytes = websocket.message_bytes_max;
+        within("sources.websocket.message_bytes_max", bytes, 125, 64 << 20)?;
+        if let Some(url) = &websocket.url
+            && !reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "ws" && url.has_host())
+        {
+            let key = "sources.websocket.url";
+            return Err(ConfigError::invalid(key, url, "ws://host[:port]/path"));
+        }
         let bytes = self.remote_write.metric_bytes_max;
         within("sources.remote_write.metric_bytes_max", bytes, 1, 4096)?;
         let bytes = self.otlp.metric_bytes_max;

@@ -1,7 +1,7 @@
 //! Connections: how many there are, how much memory each may take, and how they end.
 //! In: a listener and a router. Out: answered requests, until the service stops. Called from: `app`.
-//! Invariants: at most `connections_max` are open, the rest wait in the kernel; a connection reads at most
-//! [`BUFFER_BYTES`] ahead; one that sends no request for [`IDLE_PATIENCE`] is closed; at a stop requests under way are
+//! Invariants: at most [`Bounds::connections_max`] are open, the rest wait in the kernel; a connection reads at most
+//! [`Bounds::read_ahead_bytes`] ahead; one that sends no request for [`IDLE_PATIENCE`] is closed; at a stop requests under way are
 //! finished.
 
 use std::{sync::Arc, time::Duration};
@@ -18,8 +18,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// What is read ahead of a request's handler: the engine's own default is six times as much, for each connection.
-const BUFFER_BYTES: usize = 64 << 10;
 /// Longest time until the head of a request is there; also between two requests.
 const IDLE_PATIENCE: Duration = Duration::from_secs(75);
 /// Pause when no connection can be accepted, as when all file descriptors are taken.
@@ -27,19 +25,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest time that requests under way have to finish at a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many connections, and what each may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Most open at once.
+    pub(crate) connections_max: usize,
+    /// What each reads ahead of a request's handler, bytes; the engine's own default is 400 kB.
+    pub(crate) read_ahead_bytes: usize,
+}
+
 /// Serves `router` on `listener` until `stop`.
 pub(crate) async fn serve_until(
     listener: TcpListener,
     router: axum::Router,
-    connections_max: usize,
+    bounds: Bounds,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(IDLE_PATIENCE)
-        .max_buf_size(BUFFER_BYTES);
+        .max_buf_size(bounds.read_ahead_bytes);
     let under_way = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(connections_max));
+    let room = Arc::new(Semaphore::new(bounds.connections_max));
     let service = TowerToHyperService::new(router);
     loop {
         let next = async {

@@ -36,7 +36,7 @@ use axum::{
 };
 pub(crate) use dead_letters::shown as dead_letter_json;
 pub use doors::{Doors, DoorsSetup};
-pub(crate) use listener::serve_until;
+pub(crate) use listener::{Bounds, serve_until};
 use problem::Problem;
 use roles::Role;
 pub(crate) use roles::Tokens;

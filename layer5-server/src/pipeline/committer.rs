@@ -13,9 +13,9 @@ use std::{
 };
 
 use crossbeam::channel::{Receiver, Sender, TrySendError};
-use layer5_core::{AgentId, PatternEvent, Timestamp};
+use layer5_core::{AgentId, MetricId, PatternEvent, Timestamp};
 use layer5_ingest::{
-    Admission, Arrival, DedupWindow, ReportKey,
+    Admission, Arrival, DedupWindow, ReportKey, Seen,
     ring::{Wait, mpsc, spsc},
     shard_of,
 };
@@ -107,6 +107,8 @@ pub(crate) struct State {
     /// The request whose samples are passing through.
     request: Committed,
     report_is_new: bool,
+    /// What the dedup window admitted with the group that is being made.
+    seen: Vec<Seen>,
     controls: Vec<Control>,
     answers: Vec<oneshot::Sender<()>>,
     snapshots: Snapshots,
@@ -133,6 +135,7 @@ impl State {
             n_series,
             request: Committed::default(),
             report_is_new: false,
+            seen: Vec::new(),
             controls: Vec::new(),
             answers: Vec::new(),
             snapshots: Snapshots::default(),
@@ -298,6 +301,7 @@ impl Committer {
             let state = &mut self.state;
             if self.dedup.admit(arrival.report, arrival.metric, now) == Admission::New {
                 state.report_is_new = true;
+                note_seen(&mut state.seen, arrival.report, arrival.metric);
                 n_samples += 1;
                 group.samples.push(arrival.sample);
                 passing.arrivals.push(*arrival);
@@ -501,6 +505,10 @@ impl Committer {
             tracing::info!("there is room on the disk again");
         }
         self.state.seq = group.seq;
+        let State {
+            seen, snapshots, ..
+        } = &mut self.state;
+        snapshots.seen.push(group.seq, group.at, seen);
         self.counters.commits.add(1);
         let forgotten = self.dedup.forgotten_early();
         self.counters
@@ -557,17 +565,33 @@ impl Committer {
         arrivals
     }
 
-    /// Counts a replayed group's reports in the dedup window as seen at `seen_at`.
-    pub(crate) fn restore_dedup(&mut self, group: &Group, seen_at: Timestamp) {
+    /// Counts a replayed group's reports in the dedup window as seen at `seen_at`; the next snapshot has what is
+    /// `unsaved` yet.
+    pub(crate) fn restore_group(&mut self, group: &Group, seen_at: Timestamp, unsaved: bool) {
         let mut samples = group.samples.iter();
         let names = self.names.read().expect("no writer panics with the lock");
+        let mut seen = Vec::with_capacity(group.reports.len());
         for report in &group.reports {
             let key = report_key(report);
             for sample in samples.by_ref().take(report.n_samples.into()) {
-                self.dedup
-                    .restore(key, names.series_key(sample.series).metric, seen_at);
+                note_seen(&mut seen, key, names.series_key(sample.series).metric);
             }
         }
+        drop(names);
+        self.dedup.restore_all(&seen, seen_at);
+        if unsaved {
+            let snapshots = &mut self.state.snapshots;
+            snapshots.seen.push(group.seq, group.at, &mut seen);
+        }
+    }
+}
+
+/// Adds a metric of a report; the metrics of one report come one after the other.
+fn note_seen(seen: &mut Vec<Seen>, report: ReportKey, metric: MetricId) {
+    let new = Seen::of(report, metric);
+    match seen.last_mut() {
+        Some(last) if last.key == new.key => last.metrics |= new.metrics,
+        _ => seen.push(new),
     }
 }
 

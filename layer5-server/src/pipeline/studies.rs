@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
     thread::JoinHandle,
+    time::Instant,
 };
 
 use crossbeam::channel::{Receiver, Sender};
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use super::{Inbox, Part};
 use crate::{
+    counters::Counters,
     report_page::study_page,
     study_desk::{self, Desks, Refusal},
 };
@@ -80,10 +82,11 @@ pub(crate) fn spawn_studies(
     feed: Receiver<StudiesFeed>,
     askers: StudyAskers,
     inbox: Sender<Inbox>,
+    counters: Arc<Counters>,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("studies".into())
-        .spawn(move || run(desks, &feed, &askers, &inbox))
+        .spawn(move || run(desks, &feed, &askers, &inbox, &counters))
 }
 
 fn run(
@@ -91,6 +94,7 @@ fn run(
     feed: &Receiver<StudiesFeed>,
     askers: &StudyAskers,
     inbox: &Sender<Inbox>,
+    counters: &Counters,
 ) {
     // Whoever asked, and the committer at the end, may have gone meanwhile.
     while let Ok(next) = feed.recv() {
@@ -101,7 +105,9 @@ fn run(
                 study,
                 command,
             } => {
+                let began = Instant::now();
                 let answer = desks.apply(&study, &command);
+                counters.stepped(began.elapsed());
                 let asker = askers.lock().expect("no holder panics").remove(&ticket);
                 if let Some((asker, _place)) = asker {
                     let _gone = asker.send(answer);

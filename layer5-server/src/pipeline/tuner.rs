@@ -5,7 +5,9 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     thread::JoinHandle,
+    time::Instant,
 };
 
 use crossbeam::channel::{Receiver, Sender};
@@ -15,6 +17,7 @@ use layer5_patterns::incident::Symptom;
 use super::{Inbox, Part, TunerFeed};
 use crate::{
     clock,
+    counters::Counters,
     refinery::{Reading, Roles, Tuner},
 };
 
@@ -34,12 +37,14 @@ pub(crate) fn spawn_tuner(
     n_shards: usize,
     feed: Receiver<TunerFeed>,
     inbox: Sender<Inbox>,
+    counters: Arc<Counters>,
 ) -> std::io::Result<JoinHandle<()>> {
     let thread = TunerThread {
         tuner,
         roles,
         n_shards,
         inbox,
+        counters,
         waiting: VecDeque::new(),
         told: BTreeMap::new(),
     };
@@ -53,6 +58,7 @@ struct TunerThread {
     roles: Roles,
     n_shards: usize,
     inbox: Sender<Inbox>,
+    counters: Arc<Counters>,
     /// What came from the committer and waits for its turn.
     waiting: VecDeque<TunerFeed>,
     /// Per tick: how many shards have told, and what.
@@ -112,6 +118,7 @@ impl TunerThread {
             return false;
         };
         let mut decisions = Vec::new();
+        let began = Instant::now();
         match next {
             TunerFeed::Join(agents) => {
                 for (agent, name) in agents {
@@ -151,6 +158,7 @@ impl TunerThread {
             }
             _ => {}
         }
+        self.counters.stepped(began.elapsed());
         if !decisions.is_empty() {
             // The committer outlives the tuner; when it is gone there is nobody left to tell.
             let _gone = self.inbox.send(Inbox::Decided(decisions));

@@ -1,4 +1,4 @@
-//! The sources that fetch reports, each a task of its own: Redis Streams, Layer4's pages.
+//! The sources that fetch reports, each a task of its own: Redis Streams, Layer4's pages, Layer4's WebSocket.
 //! In: the configuration, the border. Out: reports at the border, exactly as HTTP brings them; how each source goes.
 //! Called from: `app`. Next on the way: [`crate::intake`].
 //! What all of them share is here: a source runs in sessions; a session that fails is begun anew after a pause that
@@ -7,6 +7,7 @@
 
 pub mod pull;
 pub mod redis;
+pub mod websocket;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    config::{PullConfig, RedisConfig, SourcesConfig},
+    config::{PullConfig, RedisConfig, SourcesConfig, WebSocketConfig},
     counters::Count,
     intake::{Intake, Source},
     metrics::Neighbour,
@@ -108,6 +109,7 @@ impl Link {
 pub struct Sources {
     redis: Option<(RedisConfig, Arc<Link>)>,
     pull: Option<(PullConfig, Arc<Link>)>,
+    websocket: Option<(WebSocketConfig, Arc<Link>)>,
     offsets: BTreeMap<String, String>,
 }
 
@@ -121,9 +123,13 @@ impl Sources {
         let pull = config.pull.clone();
         let link = Link::new(Source::Pull, "layer4");
         let pull = pull.url.is_some().then_some((pull, link));
+        let websocket = config.websocket.clone();
+        let link = Link::new(Source::WebSocket, "layer4_stream");
+        let websocket = websocket.url.is_some().then_some((websocket, link));
         Self {
             redis,
             pull,
+            websocket,
             offsets,
         }
     }
@@ -133,7 +139,9 @@ impl Sources {
     pub fn links(&self) -> Vec<Arc<Link>> {
         let redis = self.redis.iter().map(|(_, link)| link);
         let pull = self.pull.iter().map(|(_, link)| link);
-        redis.chain(pull).map(Arc::clone).collect()
+        let websocket = self.websocket.iter().map(|(_, link)| link);
+        let links = redis.chain(pull).chain(websocket);
+        links.map(Arc::clone).collect()
     }
 
     /// Starts them; they end when `stop` turns true.
@@ -147,6 +155,10 @@ impl Sources {
         if let Some((config, link)) = self.pull {
             let page = self.offsets.get(pull::OFFSET).map(String::as_str);
             let session = pull::Session::new(config, intake.clone(), Arc::clone(&link), page);
+            tasks.push(tokio::spawn(sessions(link, session, stop.clone())));
+        }
+        if let Some((config, link)) = self.websocket {
+            let session = websocket::Session::new(config, intake.clone(), Arc::clone(&link));
             tasks.push(tokio::spawn(sessions(link, session, stop.clone())));
         }
         tasks

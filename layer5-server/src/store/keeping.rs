@@ -12,23 +12,26 @@ use layer5_core::{AgentId, Sample, SeriesId, Timestamp};
 use super::error::{CommitError, ReadError};
 use super::history::{Bucket, HistorySize, Pace, Retention, Tidied};
 use super::log;
+use super::seen::{self, SeenPiece, SeenSince};
 use super::snapshot::{self, Snapshot, SnapshotWriter};
-use super::{DiskSpace, Store};
+use super::{DiskSpace, Store, roll};
 
 /// A snapshot on its way to the disk.
 #[derive(Debug)]
 pub(super) struct Writing {
     writer: SnapshotWriter,
+    /// What the dedup window has seen since the snapshot before it.
+    seen: SeenSince,
     /// All parts are there, and what they depend on is durable.
     complete: bool,
 }
 
 impl Store {
-    /// Starts the snapshot of position `seq`; one that was under way is given up.
+    /// Starts the snapshot of position `seq`, with what was `seen` since the one before; one that was under way is given up.
     ///
     /// # Errors
     /// When the disk refuses, or has no room for a snapshot as large as the last one.
-    pub fn begin_snapshot(&self, seq: u64) -> Result<(), ReadError> {
+    pub fn begin_snapshot(&self, seq: u64, seen: SeenSince) -> Result<(), ReadError> {
         let dir = self.snapshot_dir();
         let last_bytes = snapshot::list(&dir)?
             .first()
@@ -46,6 +49,7 @@ impl Store {
         *writing = None;
         *writing = Some(Writing {
             writer: SnapshotWriter::create(&dir, seq, &self.faults)?,
+            seen,
             complete: false,
         });
         self.tail_bytes.store(0, Ordering::Release);
@@ -101,7 +105,11 @@ impl Store {
     /// When the disk refuses; the snapshots that were there stay.
     pub fn publish_snapshot(&self) -> Result<Option<u64>, ReadError> {
         let complete = self.lock_snapshot().take_if(|writing| writing.complete);
-        complete.map(|w| w.writer.publish()).transpose()
+        let Some(Writing { writer, seen, .. }) = complete else {
+            return Ok(None);
+        };
+        seen.write(&self.seen_dir(), &self.faults)?;
+        writer.publish(snapshot::KEPT).map(Some)
     }
 
     /// Writes the state of position `seq` in one go and keeps the snapshot before it; older ones go.
@@ -109,7 +117,7 @@ impl Store {
     /// # Errors
     /// When the disk refuses; the snapshots that were there stay.
     pub fn write_snapshot(&self, seq: u64, parts: &[(String, Vec<u8>)]) -> Result<(), ReadError> {
-        self.begin_snapshot(seq)?;
+        self.begin_snapshot(seq, SeenSince::default())?;
         for (name, bytes) in parts {
             self.add_to_snapshot(seq, name, bytes.clone())?;
         }
@@ -121,7 +129,8 @@ impl Store {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest snapshot that reads back whole. Damaged ones are skipped with a warning in the log.
+    /// The newest snapshot that reads back whole, else the newest of which parts can be read. Damaged ones are named in
+    /// the log.
     ///
     /// # Errors
     /// When the folder can't be read.
@@ -131,9 +140,21 @@ impl Store {
     pub fn latest_snapshot(&self) -> Result<Option<Snapshot>, ReadError> {
         let (found, damaged) = snapshot::latest(&self.snapshot_dir(), self.totals().last_seq)?;
         for error in damaged {
-            tracing::warn!(%error, "a snapshot is unusable, an older one is taken");
+            tracing::warn!(%error, "a snapshot is damaged, an older one is taken or what can be read of it");
         }
         Ok(found)
+    }
+
+    /// Shows `visit` what the dedup window had seen with each snapshot, oldest first. Pieces that can't be read are named
+    /// in the log, and left out.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn visit_seen(&self, visit: impl FnMut(SeenPiece)) -> Result<(), ReadError> {
+        let damaged = |error: &ReadError| {
+            tracing::warn!(%error, "the dedup window reads this part from the log");
+        };
+        seen::visit(&self.seen_dir(), visit, damaged)
     }
 
     /// Removes log segments whose groups are all older than `at`, as far as history and no kept snapshot need them.
@@ -153,7 +174,13 @@ impl Store {
         if self.checkpoint().is_err() {
             return Ok(0);
         }
-        self.log.drop_before(at, keep_from)
+        let seq = self.totals().last_seq;
+        roll::write(&self.roll_dir(), seq, &self.views, &self.faults)?;
+        let n_dropped = self.log.drop_before(at, keep_from)?;
+        if let Some(first_seq) = self.log.first_seq() {
+            seen::drop_before(&self.seen_dir(), first_seq)?;
+        }
+        Ok(n_dropped)
     }
 
     /// Writes a block of history when the head is large enough for one. Returns its bytes.

@@ -13,6 +13,8 @@
 //! data/views.redb     what they amount to
 //! data/snapshots/*.l5 state of the shards and the tuner at a position of the log
 //! data/history/*      every sample, compressed by series
+//! data/seen/*.l5      what the dedup window has seen
+//! data/roll/*.l5      names and advice of the part of the log that is gone
 //! ```
 //! Invariants: after `Ok` from `commit` the group survives any crash; after an error from the disk nothing more is
 //! taken until the folder is opened again, because a failed fsync says nothing about what is on the disk.
@@ -30,6 +32,8 @@ mod medium;
 mod query;
 mod record;
 mod repair;
+mod roll;
+mod seen;
 mod snapshot;
 mod views;
 
@@ -52,6 +56,7 @@ pub use query::{
     DeadLetter, DiskSpace, PatternQuery, RecommendationRow, RecommendationState, StoredNames,
 };
 pub use repair::{Examined, Repair};
+pub use seen::{SeenPiece, SeenSince};
 pub use snapshot::Snapshot;
 
 /// Limits of the store.
@@ -155,6 +160,17 @@ impl Store {
             cache_bytes,
             faults.clone(),
         )?;
+        let applied = match log.first_seq() {
+            // Lost views, or older ones than the log goes back to.
+            Some(first_seq) if applied + 1 < first_seq => {
+                let restored = roll::restore(&dir.join("roll"), &views)?;
+                if let Some(seq) = restored {
+                    tracing::warn!(seq, "the views were lost and are made anew from the roll");
+                }
+                restored.map_or(applied, |seq| seq.max(applied))
+            }
+            _ => applied,
+        };
         if applied > totals.last_seq {
             return Err(OpenError::Damaged {
                 file: log_dir,
@@ -366,6 +382,14 @@ impl Store {
 
     fn snapshot_dir(&self) -> PathBuf {
         self.dir.join("snapshots")
+    }
+
+    fn seen_dir(&self) -> PathBuf {
+        self.dir.join("seen")
+    }
+
+    fn roll_dir(&self) -> PathBuf {
+        self.dir.join("roll")
     }
 
     /// The patterns that `query` asks for, in the order of their ids.

@@ -169,8 +169,12 @@ impl Repair {
             }
             Err(error) => {
                 // Whoever rebuilds it needs every name, from the first group on.
+                let has_roll = snapshot::list(&self.dir.join("roll")).is_ok_and(|r| !r.is_empty());
                 let remedy = match first_seq {
                     1 => "moved away: rebuilt from the log at the next start",
+                    _ if has_roll => {
+                        "moved away: rebuilt from the roll and the log at the next start; dead letters and old patterns are lost"
+                    }
                     _ => {
                         "moved away: the log no longer has its first groups, so the names can't be rebuilt; restore views.redb from a backup"
                     }

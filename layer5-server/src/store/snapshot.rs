@@ -1,10 +1,11 @@
 //! Snapshots: the state of shards and tuner at a position of the log, so that a start need not replay all of it.
 //! In: named parts, one after another from several threads. Out: the newest good one, part by part. Called from:
-//! [`super::Store`].
+//! [`super::Store`]; [`super::seen`] and [`super::roll`] keep their pieces in files of the same form.
 //! Layout: `snapshots/<seq>.l5`: a frame for the header, one per part, and one that says how many there were; a frame is
 //! its length (u64 LE) and an envelope of the codec.
 //! Invariants: a file appears under its name only when all of it is durable; the two newest are kept, so that a
-//! damaged one costs a longer replay and nothing else; no more than one part is in memory, writing or reading.
+//! damaged one costs a longer replay and nothing else; when both are, a part that can't be read costs that part; no more
+//! than one part is in memory, writing or reading.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -30,7 +31,7 @@ const END: Format = Format {
     version: 1,
 };
 /// The newest one, and one to fall back on.
-const KEPT: usize = 2;
+pub(super) const KEPT: usize = 2;
 /// Written bytes after which they are pushed to the disk: the last sync has little left to do.
 const SYNC_BYTES: usize = 4 << 20;
 
@@ -132,8 +133,8 @@ impl SnapshotWriter {
         self.file.get_ref().sync_data()
     }
 
-    /// Makes it durable under its name, then removes all but the newest.
-    pub(super) fn publish(mut self) -> Result<u64, ReadError> {
+    /// Makes it durable under its name, then removes all but the `kept` newest.
+    pub(super) fn publish(mut self, kept: usize) -> Result<u64, ReadError> {
         let n_parts = self.n_parts;
         self.frame(&codec::encode(END, &End { n_parts }))?;
         let path = path_of(&self.dir, self.seq);
@@ -147,7 +148,7 @@ impl SnapshotWriter {
             move |source| ReadError::Io { file, source }
         };
         name_it().map_err(io(&path))?;
-        for (_, old) in list(&self.dir)?.into_iter().skip(KEPT) {
+        for (_, old) in list(&self.dir)?.into_iter().skip(kept) {
             fs::remove_file(&old).map_err(io(&old))?;
         }
         Ok(self.seq)
@@ -162,10 +163,11 @@ pub struct Snapshot {
     path: PathBuf,
     file: BufReader<File>,
     n_read: u64,
+    ended: bool,
 }
 
 impl Snapshot {
-    fn open(path: &Path) -> Result<Self, DecodeError> {
+    pub(super) fn open(path: &Path) -> Result<Self, DecodeError> {
         let file = File::open(path).map_err(|e| DecodeError::Payload(e.to_string()))?;
         let mut file = BufReader::with_capacity(1 << 18, file);
         let header: Header = codec::decode(HEADER, &next_frame(&mut file)?)?;
@@ -174,14 +176,19 @@ impl Snapshot {
             path: path.to_owned(),
             file,
             n_read: 0,
+            ended: false,
         })
     }
 
-    /// The next part; `None` behind the last.
+    /// The next part; `None` behind the last. A frame that is damaged costs itself: the next call reads the one behind it,
+    /// unless the file ends early.
     fn next_part(&mut self) -> Result<Option<(String, Vec<u8>)>, DecodeError> {
+        // Until the frame has been read there is no knowing where the next one begins.
+        self.ended = true;
         let frame = next_frame(&mut self.file)?;
         match codec::decode::<Part>(PART, &frame) {
             Ok(part) => {
+                self.ended = false;
                 self.n_read += 1;
                 Ok(Some((part.name, part.bytes.0)))
             }
@@ -195,7 +202,11 @@ impl Snapshot {
                 }
                 Ok(None)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.ended = false;
+                self.n_read += 1;
+                Err(error)
+            }
         }
     }
 }
@@ -204,6 +215,9 @@ impl Iterator for Snapshot {
     type Item = Result<(String, Vec<u8>), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
         let place = format!("part {}", self.n_read);
         let part = self.next_part().transpose()?;
         Some(part.map_err(|e| ReadError::damaged(&self.path, place, e)))
@@ -218,13 +232,14 @@ pub(super) fn verify(path: &Path) -> Result<u64, ReadError> {
     Ok(snapshot.seq)
 }
 
-/// The newest snapshot that reads back whole and is not past `last_seq`; damaged ones are skipped, and named in the
-/// second value.
+/// The newest snapshot that reads back whole and is not past `last_seq`, else the newest of which there is anything to
+/// read. Damaged ones are named in the second value.
 pub(super) fn latest(
     dir: &Path,
     last_seq: u64,
 ) -> Result<(Option<Snapshot>, Vec<ReadError>), ReadError> {
     let mut damaged = vec![];
+    let mut in_parts = None;
     for (seq, path) in list(dir)? {
         match verify(&path) {
             Ok(found) if found == seq && seq <= last_seq => match Snapshot::open(&path) {
@@ -235,10 +250,15 @@ pub(super) fn latest(
                 let detail = format!("holds position {found}, the log ends at {last_seq}");
                 damaged.push(ReadError::damaged(&path, format!("group {seq}"), detail));
             }
-            Err(e) => damaged.push(e),
+            Err(e) => {
+                damaged.push(e);
+                let readable = Snapshot::open(&path).ok();
+                let readable = readable.filter(|found| found.seq == seq && seq <= last_seq);
+                in_parts = in_parts.or(readable);
+            }
         }
     }
-    Ok((None, damaged))
+    Ok((in_parts, damaged))
 }
 
 /// The position of the oldest snapshot kept, which the log must still reach back to.

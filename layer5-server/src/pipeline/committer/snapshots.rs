@@ -14,7 +14,7 @@ use crate::{
     clock,
     counters::Component,
     pipeline::{Part, ShardFeed, StudiesFeed, TunerFeed, settings_known::SettingsKnown},
-    store::{CommitError, Group},
+    store::{CommitError, Group, SeenSince},
 };
 
 /// How the bookmark is written into a snapshot.
@@ -26,6 +26,11 @@ pub(crate) const BOOKMARK_FORMAT: Format = Format {
 /// The log may grow by this much, bytes, before a snapshot is begun whatever else holds: a crash while it is written
 /// leaves less than twice as much to be replayed, under 128 MiB.
 const TAIL_BYTES: u64 = 56 << 20;
+/// Reports seen since the last snapshot after which one is due: 12 MB of memory.
+const SEEN_MAX: usize = 1 << 19;
+/// Time of tuner and studies since the last snapshot after which one is due: a replay of a model that is fitted again and
+/// again takes as long as the first time did.
+const STEPPING_MICROS: u64 = 500_000;
 /// Snapshots take at most a fifth of the time: after one there are so many times its own time without.
 const REST: u32 = 4;
 
@@ -43,6 +48,10 @@ pub(crate) struct Bookmark {
 pub(super) struct Snapshots {
     /// Samples since the last one was begun.
     pub(super) samples_since: u64,
+    /// Reports admitted since then.
+    pub(super) seen: SeenSince,
+    /// What tuner and studies had taken when it was begun, us.
+    stepped_before: u64,
     gathering: Option<Gathering>,
     /// When the last one was complete, and how long that took.
     last: Option<(Instant, Duration)>,
@@ -64,7 +73,10 @@ impl Committer {
         let rested = snapshots
             .last
             .is_none_or(|(at, took)| at.elapsed() >= took * REST);
-        let many = snapshots.samples_since >= self.pace.snapshot_samples;
+        let stepped = self.counters.stepping_micros.get() - snapshots.stepped_before;
+        let many = snapshots.samples_since >= self.pace.snapshot_samples
+            || snapshots.seen.len() >= SEEN_MAX
+            || stepped >= STEPPING_MICROS;
         snapshots.gathering.is_none() && (many && rested || self.store.tail_bytes() >= TAIL_BYTES)
     }
 
@@ -74,7 +86,9 @@ impl Committer {
             return;
         }
         self.state.snapshots.samples_since = 0;
-        match self.store.begin_snapshot(self.state.seq) {
+        self.state.snapshots.stepped_before = self.counters.stepping_micros.get();
+        let seen = std::mem::take(&mut self.state.snapshots.seen);
+        match self.store.begin_snapshot(self.state.seq, seen) {
             Ok(()) => self.gather_all(),
             Err(error) => self.no_snapshot(&error),
         }
@@ -186,5 +200,6 @@ impl Committer {
             std::thread::sleep(FULL_PAUSE);
         }
         self.state.snapshots.samples_since = n_samples;
+        self.state.snapshots.stepped_before = 0;
     }
 }
