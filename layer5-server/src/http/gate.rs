@@ -1,14 +1,20 @@
 //! The gate that bodies of reports come through: how many bytes of them are held at once, and who is next when there is
 //! more than can be taken.
-//! In: requests whose body is not read yet. Out: [`Sent`], the body's bytes, and [`Gate::room`], leave to decode it.
+//! In: requests whose body is not read yet. Out: [`Sent`], the body as it came, [`Gate::turn`], leave to decode it, and
+//! [`Gate::room`], leave to hand it on.
 //! Called from: `http/reports` and the other routes that take reports.
 //!
 //! A refusal must cost less than what is refused, or ten times too much work would leave no time for any. So nothing is
 //! decoded before the ring has room for it, nothing is read before there is memory for it, and both are waited for a
-//! moment, in the order of arrival: senders that are waited for come one after the other instead of all again.
+//! moment, in the order of arrival: senders that are waited for come one after the other instead of all again. While
+//! reports are refused a body is read and thrown away by few at a time: the others wait in the kernel, which costs nothing.
+//!
+//! A body stays in the pieces in which it came until it is its turn to be decoded: room for all of it at once would be
+//! laid out for every connection, and stay scattered over the memory of the process long after.
 //!
 //! Invariants: bytes held never exceed `bodies_bytes_max`, whatever is announced; who sends slowly holds only what it
-//! has sent; a refused body is read to its end and thrown away, so that its sender gets to see the answer.
+//! has sent; whole bodies there are no more than turns; a refused body is read to its end and thrown away, so that its
+//! sender gets to see the answer.
 
 use std::{
     future::poll_fn,
@@ -41,6 +47,8 @@ const ROOM_PAUSE: Duration = Duration::from_millis(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// Longest time for which a refused body is thrown away; who sends longer finds the connection closed.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// Counted for a piece besides its bytes: what it takes to know where it is.
+const PIECE_BYTES: usize = 64;
 
 /// The gate.
 #[derive(Debug)]
@@ -51,8 +59,10 @@ pub(crate) struct Gate {
     patience: Duration,
     /// Rung once for each body that was let go.
     let_go: Notify,
-    /// Those who may look for room in the ring: one decodes while the next one waits.
+    /// Those who may decode: one does while the next one waits for room in the ring.
     turns: Semaphore,
+    /// Those who may throw away what was refused.
+    drains: Semaphore,
 }
 
 impl Gate {
@@ -66,6 +76,7 @@ impl Gate {
             patience: Duration::from_secs_f64(config.full_wait_seconds),
             let_go: Notify::new(),
             turns: Semaphore::new(2 * n_cores),
+            drains: Semaphore::new(4 * n_cores),
         }
     }
 
@@ -81,24 +92,27 @@ impl Gate {
         Ok(())
     }
 
-    /// Waits until the ring has room for a body of `bytes` bytes; while the permit is
-    /// held few others decode.
+    /// Waits for leave to put a body together and decode it; while the permit is held few others do.
+    pub(crate) async fn turn(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Problem> {
+        match timeout_at(deadline, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(Problem::full()),
+        }
+    }
+
+    /// Waits until the ring has room for a body of `bytes` bytes.
     pub(crate) async fn room(
         &self,
         intake: &Intake,
         bytes: usize,
         deadline: Instant,
-    ) -> Result<SemaphorePermit<'_>, Problem> {
-        let turn = match timeout_at(deadline, self.turns.acquire()).await {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(_)) | Err(_) => return Err(Problem::full()),
-        };
+    ) -> Result<(), Problem> {
         loop {
             let (len, capacity, _) = intake.fill();
             // What looks larger than half of the ring may still fit into it: then an empty half must do.
             let needed = (bytes / BYTES_PER_SAMPLE).min(capacity / 2);
             if capacity - len.min(capacity) >= needed {
-                return Ok(turn);
+                return Ok(());
             }
             if Instant::now() >= deadline {
                 return Err(Problem::full());
@@ -111,6 +125,15 @@ impl Gate {
     pub(crate) async fn may_try_again(&self, deadline: Instant) -> bool {
         sleep(RETRY_PAUSE).await;
         Instant::now() < deadline
+    }
+
+    /// Throws away what is left of a refused body, when it is its turn to.
+    async fn drain(&self, body: &mut Body) {
+        // The gate is never closed.
+        let Ok(_turn) = self.drains.acquire().await else {
+            return;
+        };
+        drain(body).await;
     }
 
     /// When somebody who comes now is told to come again.
@@ -169,10 +192,25 @@ impl Drop for Held {
 /// A body that was let in, as it was sent.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    /// Its bytes.
-    pub(crate) bytes: Bytes,
+    pieces: Vec<Bytes>,
     /// Its share of the memory for bodies.
     pub(crate) held: Held,
+}
+
+impl Sent {
+    /// Its bytes in one piece; they count against the memory for bodies as the pieces did.
+    pub(crate) fn whole(self) -> (Bytes, Held) {
+        let Self { mut pieces, held } = self;
+        if pieces.len() == 1 {
+            return (pieces.remove(0), held);
+        }
+        let n_bytes = pieces.iter().map(Bytes::len).sum();
+        let mut bytes = Vec::with_capacity(n_bytes);
+        for piece in pieces {
+            bytes.extend_from_slice(&piece);
+        }
+        (bytes.into(), held)
+    }
 }
 
 impl FromRequest<Doors> for Sent {
@@ -181,17 +219,16 @@ impl FromRequest<Doors> for Sent {
     async fn from_request(request: Request, doors: &Doors) -> Result<Self, Problem> {
         let gate = &doors.gate;
         let asks_first = request.headers().contains_key(header::EXPECT);
-        let announced = announced(request.headers());
         let mut body = request.into_body();
         let read = match doors.unready_reasons().first() {
             Some(reason) => Err(Problem::unavailable(format!("{reason}, nothing was taken"))),
             None => match gate.enter().await {
-                Ok(()) => read(gate, &mut body, announced).await,
+                Ok(()) => read(gate, &mut body).await,
                 Err(full) => Err(full),
             },
         };
         if read.is_err() && !asks_first {
-            drain(&mut body).await;
+            gate.drain(&mut body).await;
         }
         read
     }
@@ -203,27 +240,18 @@ pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     length.to_str().ok()?.parse().ok()
 }
 
-async fn read(gate: &Arc<Gate>, body: &mut Body, announced: Option<u64>) -> Result<Sent, Problem> {
+async fn read(gate: &Arc<Gate>, body: &mut Body) -> Result<Sent, Problem> {
     let mut held = Held::none(gate);
-    let mut bytes = Vec::new();
+    let (mut pieces, mut n_bytes) = (Vec::new(), 0);
     while let Some(piece) = next_piece(body).await? {
-        if bytes.len() + piece.len() > gate.body_bytes_max {
+        n_bytes += piece.len();
+        if n_bytes > gate.body_bytes_max {
             return Err(Problem::too_large("the body", gate.body_bytes_max));
         }
-        held.grow(piece.len())?;
-        if bytes.is_empty() {
-            if announced == Some(piece.len() as u64) {
-                let bytes = piece;
-                return Ok(Sent { bytes, held });
-            }
-            // Memory that is not written to costs nothing; still, an announcement is only an announcement.
-            let expected = announced.unwrap_or(0).min(gate.body_bytes_max as u64 / 4);
-            bytes.reserve(piece.len().max(expected as usize));
-        }
-        bytes.extend_from_slice(&piece);
+        held.grow(piece.len() + PIECE_BYTES)?;
+        pieces.push(piece);
     }
-    let bytes = bytes.into();
-    Ok(Sent { bytes, held })
+    Ok(Sent { pieces, held })
 }
 
 async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Problem> {

@@ -37,11 +37,10 @@ pub(crate) async fn post_metrics(
     if !config.enabled {
         return Err(Problem::not_found("sources.otlp.enabled is false"));
     }
-    let Sent {
-        bytes: sent,
-        mut held,
-    } = sent;
     let form = form_of(&headers)?;
+    let deadline = doors.gate.deadline();
+    let turn = doors.gate.turn(deadline).await?;
+    let (sent, mut held) = sent.whole();
     let bytes = body::decoded(
         &headers,
         &sent,
@@ -52,10 +51,9 @@ pub(crate) async fn post_metrics(
     limits.report.metric_bytes_max = config.metric_bytes_max;
     let n_expected = bytes.len() / 64;
     let (attribute, decode) = (&config.agent_attribute, &limits.decode);
-    let deadline = doors.gate.deadline();
     let taken = loop {
         let room = doors.gate.room(&doors.intake, bytes.len(), deadline);
-        let _turn = room.await?;
+        room.await?;
         let taken = doors.intake.take_with(
             Source::Otlp,
             Ack::Durable,
@@ -72,7 +70,8 @@ pub(crate) async fn post_metrics(
             taken => break taken.map_err(refused)?,
         }
     };
-    drop(held);
+    drop(bytes);
+    drop((sent, held, turn));
     let (_committed, rejected) = settled(taken).await?;
     let (n_refused, words) = (rejected.len(), named(&rejected));
     let answer = match form {

@@ -36,10 +36,7 @@ pub(crate) async fn post_write(
     if !config.enabled {
         return Err(Problem::not_found("sources.remote_write.enabled is false"));
     }
-    let Sent {
-        bytes: sent,
-        mut held,
-    } = sent.map_err(sent_again)?;
+    let sent = sent.map_err(sent_again)?;
     let content_type = headers.get(header::CONTENT_TYPE);
     if content_type.is_some_and(|t| t.as_bytes().ends_with(b"io.prometheus.write.v2.Request")) {
         return Err(Problem::new(
@@ -48,16 +45,18 @@ pub(crate) async fn post_write(
             "remote write 2.0 is not taken, use prometheus.WriteRequest (1.0)",
         ));
     }
+    let deadline = doors.gate.deadline();
+    let turn = doors.gate.turn(deadline).await.map_err(sent_again)?;
+    let (sent, mut held) = sent.whole();
     let bytes =
         body::snappy(&sent, doors.config.http.decoded_bytes_max, &mut held).map_err(sent_again)?;
     let mut limits = doors.intake.limits().clone();
     limits.report.metric_bytes_max = config.metric_bytes_max;
     let n_expected = bytes.len() / 32;
     let (label, decode) = (&config.agent_label, &limits.decode);
-    let deadline = doors.gate.deadline();
     let taken = loop {
         let room = doors.gate.room(&doors.intake, bytes.len(), deadline);
-        let _turn = room.await.map_err(sent_again)?;
+        room.await.map_err(sent_again)?;
         let taken = doors.intake.take_with(
             Source::RemoteWrite,
             Ack::Durable,
@@ -71,7 +70,8 @@ pub(crate) async fn post_write(
             taken => break taken.map_err(refused).map_err(sent_again)?,
         }
     };
-    drop(held);
+    drop(bytes);
+    drop((sent, held, turn));
     let (_committed, rejected) = settled(taken).await?;
     if rejected.is_empty() {
         return Ok(StatusCode::NO_CONTENT);

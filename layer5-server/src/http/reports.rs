@@ -44,31 +44,29 @@ pub(crate) async fn post_reports(
             return Err(Problem::bad_request(detail));
         }
     };
-    let Sent { bytes, mut held } = sent;
+    let deadline = doors.gate.deadline();
+    let turn = doors.gate.turn(deadline).await?;
+    let (sent, mut held) = sent.whole();
     let bytes = body::decoded(
         &headers,
-        &bytes,
+        &sent,
         doors.config.http.decoded_bytes_max,
         &mut held,
     )?;
     let format = format_of(&headers);
-    let deadline = doors.gate.deadline();
     let taken = loop {
-        let _turn = doors
-            .gate
-            .room(&doors.intake, bytes.len(), deadline)
-            .await?;
-        let taken = doors
-            .intake
-            .take(&bytes, format, Source::Http, ack, clock::now());
+        let (gate, intake) = (&doors.gate, &doors.intake);
+        gate.room(intake, bytes.len(), deadline).await?;
+        let taken = intake.take(&bytes, format, Source::Http, ack, clock::now());
         // Somebody else was quicker, or its samples are smaller than they look: it waits like everybody.
         match taken {
-            Err(TakeError::Full) if doors.gate.may_try_again(deadline).await => {}
+            Err(TakeError::Full) if gate.may_try_again(deadline).await => {}
             taken => break taken.map_err(refused)?,
         }
     };
     // The samples are in the ring; while the disk is awaited nothing of the body is held.
-    drop((bytes, held));
+    drop(bytes);
+    drop((sent, held, turn));
     let (committed, rejected) = settled(taken).await?;
     let rejected = rejected
         .into_iter()
