@@ -118,14 +118,12 @@ pub(super) fn replay(
     for group in store.groups_from(tail_from) {
         let group = group.map_err(damaged)?;
         committer.restore_group(&group, window.seen_at(group.at), true);
+        committer.pending.expect_decisions_again(&group.effects);
         n_samples += group.samples.len() as u64;
         let arrivals = committer.arrivals_of(&group);
         committer.feed(&group, &arrivals, &[]);
     }
-    if n_samples > 0 || store.totals().last_seq > snapshot_seq {
-        committer.settle(n_samples);
-    }
-    committer.replayed();
+    committer.settle(n_samples);
     let seconds = began.elapsed().as_secs_f64();
     tracing::info!(
         n_samples,

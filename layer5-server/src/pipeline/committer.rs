@@ -247,7 +247,7 @@ impl Committer {
                     self.pending.decided(decisions, &names);
                 }
                 Inbox::Part(part) => self.gather(part),
-                Inbox::Saved { seq } => self.count_part(seq),
+                Inbox::Saved { seq } => self.count_shard(seq),
                 Inbox::Stop => self.state.stopping = true,
             }
         }
@@ -531,11 +531,6 @@ impl Committer {
     /// These patterns are in the store and will be found again by the replay.
     pub(crate) fn expect_again(&mut self, stored: Vec<PatternEvent>) {
         self.pending.expect_again(stored);
-    }
-
-    /// The replay is over.
-    pub(crate) fn replayed(&mut self) {
-        self.pending.replayed();
     }
 
     /// The samples of a replayed group as the shards take them.

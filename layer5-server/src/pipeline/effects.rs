@@ -1,7 +1,7 @@
 //! What shards and tuner decided, gathered until the next group makes it durable.
 //! In: findings and decisions from the inbox. Out: the [`Effects`] of a group.
-//! Invariants: pattern ids rise by one in the order of discovery; while a replay runs, a pattern that the store has
-//! already is left out, so that effects happen once.
+//! Invariants: pattern ids rise by one in the order of discovery; while a replay runs, what the store has already is left
+//! out, so that effects happen once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,6 +30,9 @@ pub(crate) struct Pending {
     effects: Effects,
     next_event_id: u64,
     already_stored: HashSet<Identity>,
+    /// Recommendations and evaluations that the replayed groups hold.
+    already_recommended: HashSet<Uuid>,
+    already_evaluated: HashSet<Uuid>,
     counters: Arc<Counters>,
     askers: Askers,
 }
@@ -38,11 +41,12 @@ impl Pending {
     /// Nothing pending; the next pattern gets `next_event_id`.
     #[must_use]
     pub(crate) fn new(next_event_id: u64, counters: Arc<Counters>, askers: Askers) -> Self {
-        let already_stored = HashSet::new();
         Self {
             effects: Effects::default(),
             next_event_id,
-            already_stored,
+            already_stored: HashSet::new(),
+            already_recommended: HashSet::new(),
+            already_evaluated: HashSet::new(),
             counters,
             askers,
         }
@@ -60,9 +64,21 @@ impl Pending {
             .extend(stored.into_iter().map(|event| identity(&event)));
     }
 
+    /// A replayed group holds these decisions, which the tuner will come to again.
+    pub(crate) fn expect_decisions_again(&mut self, effects: &Effects) {
+        let recommended = effects.recommendations.iter();
+        self.already_recommended
+            .extend(recommended.map(|stored| stored.recommendation.optimization_id));
+        let evaluated = effects.evaluations.iter();
+        self.already_evaluated
+            .extend(evaluated.map(|evaluation| evaluation.optimization_id));
+    }
+
     /// The replay is over.
     pub(crate) fn replayed(&mut self) {
         self.already_stored = HashSet::new();
+        self.already_recommended = HashSet::new();
+        self.already_evaluated = HashSet::new();
     }
 
     /// Takes a shard's findings.
@@ -100,8 +116,17 @@ impl Pending {
     pub(crate) fn decided(&mut self, decisions: Vec<Decision>, names: &Names) {
         for decision in decisions {
             match decision {
-                Decision::Recommend(stored) => self.effects.recommendations.push(stored),
-                Decision::Evaluated { evaluation, .. } => self.effects.evaluations.push(evaluation),
+                Decision::Recommend(stored) => {
+                    let id = stored.recommendation.optimization_id;
+                    if !self.already_recommended.remove(&id) {
+                        self.effects.recommendations.push(stored);
+                    }
+                }
+                Decision::Evaluated { evaluation, .. } => {
+                    if !self.already_evaluated.remove(&evaluation.optimization_id) {
+                        self.effects.evaluations.push(evaluation);
+                    }
+                }
                 Decision::Found(found) => self.found(vec![found], names),
                 Decision::Answer(answer) => {
                     let mut askers = self.askers.lock().expect("no holder panics");

@@ -53,6 +53,8 @@ pub(super) struct Snapshots {
     /// What tuner and studies had taken when it was begun, us.
     stepped_before: u64,
     gathering: Option<Gathering>,
+    /// Tuner and studies have not been through the replay yet; what they find again is not told twice until then.
+    replaying: bool,
     /// When the last one was complete, and how long that took.
     last: Option<(Instant, Duration)>,
 }
@@ -62,8 +64,10 @@ pub(super) struct Snapshots {
 struct Gathering {
     seq: u64,
     bookmark: Bookmark,
-    /// Shards, the tuner and the studies, as many as are not through.
-    n_missing: usize,
+    /// Shards that are not through.
+    shards_missing: usize,
+    /// Of the tuner and the studies, as many as are not through.
+    models_missing: usize,
     began: Instant,
 }
 
@@ -111,7 +115,8 @@ impl Committer {
         self.state.snapshots.gathering = Some(Gathering {
             seq,
             bookmark,
-            n_missing: self.shards.len() + 2,
+            shards_missing: self.shards.len(),
+            models_missing: 2,
             began: Instant::now(),
         });
         for idx in 0..self.shards.len() {
@@ -126,17 +131,31 @@ impl Committer {
         if let Err(error) = self.store.add_to_snapshot(part.seq, &part.name, part.bytes) {
             self.no_snapshot(&error);
         }
-        self.count_part(part.seq);
+        if let Some(under_way) = self.under_way(part.seq) {
+            under_way.models_missing -= 1;
+            self.complete_if_all_are_through(part.seq);
+        }
     }
 
-    /// A shard or the tuner is through.
-    pub(super) fn count_part(&mut self, seq: u64) {
+    /// A shard is through.
+    pub(super) fn count_shard(&mut self, seq: u64) {
+        if let Some(under_way) = self.under_way(seq) {
+            under_way.shards_missing -= 1;
+            self.complete_if_all_are_through(seq);
+        }
+    }
+
+    fn under_way(&mut self, seq: u64) -> Option<&mut Gathering> {
+        let gathering = self.state.snapshots.gathering.as_mut();
+        gathering.filter(|gathering| gathering.seq == seq)
+    }
+
+    fn complete_if_all_are_through(&mut self, seq: u64) {
         let gathering = &mut self.state.snapshots.gathering;
-        let Some(under_way) = gathering.as_mut().filter(|g| g.seq == seq) else {
-            return;
-        };
-        under_way.n_missing -= 1;
-        if under_way.n_missing > 0 {
+        if gathering
+            .as_ref()
+            .is_some_and(|g| g.shards_missing + g.models_missing > 0)
+        {
             return;
         }
         let Some(Gathering {
@@ -155,7 +174,12 @@ impl Committer {
             Ok(()) => _ = self.store.complete_snapshot(seq),
             Err(error) => self.no_snapshot(&error),
         }
-        self.state.snapshots.last = Some((Instant::now(), began.elapsed()));
+        if std::mem::take(&mut self.state.snapshots.replaying) {
+            self.pending.replayed();
+            tracing::info!(seq, "tuner and studies have caught up with the log");
+        } else {
+            self.state.snapshots.last = Some((Instant::now(), began.elapsed()));
+        }
     }
 
     /// What shards and tuner decided before a snapshot must be durable before it is.
@@ -181,7 +205,8 @@ impl Committer {
             self.state.finished = true;
             self.begin_snapshot();
         }
-        if self.state.snapshots.gathering.is_some() {
+        // Models that have not caught up yet do so again at the next start.
+        if self.state.snapshots.gathering.is_some() && !self.state.snapshots.replaying {
             return false;
         }
         match self.store.publish_snapshot() {
@@ -192,10 +217,15 @@ impl Committer {
         true
     }
 
-    /// Waits until all that was fed has been through: the end of a replay of `n_samples`.
+    /// Waits until what was fed has been through the shards: the end of a replay of `n_samples`. Tuner and studies may
+    /// take longer, as they may while the service runs: a model that is fitted again and again delays no start.
     pub(crate) fn settle(&mut self, n_samples: u64) {
+        self.state.snapshots.replaying = true;
         self.gather_all();
-        while self.state.snapshots.gathering.is_some() {
+        let shards_missing = |gathering: &Option<Gathering>| {
+            gathering.as_ref().is_some_and(|g| g.shards_missing > 0)
+        };
+        while shards_missing(&self.state.snapshots.gathering) {
             self.read_inbox(INBOX_TAKEN_MAX);
             std::thread::sleep(FULL_PAUSE);
         }
