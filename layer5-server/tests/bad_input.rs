@@ -5,7 +5,8 @@ mod service;
 
 use std::{
     collections::BTreeSet,
-    io::Write,
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use std::{
 
 use layer5_server::clock;
 use serde_json::{Value, json};
-use service::{Service, call, finished_task, named_metrics, until};
+use service::{DEADLINE, Service, call, finished_task, named_metrics, until};
 use tempfile::TempDir;
 
 fn house(settings: &[(&str, &str)]) -> (Service, TempDir) {
@@ -354,4 +355,161 @@ fn a_full_ring_is_told_and_nothing_is_half_taken() {
         let line = format!("layer5_buffer_rejected_total{{policy=\"reject\"}} {n_full}");
         service.metrics_page().contains(&line).then_some(())
     });
+}
+
+/// Sends `request` as it is, and nothing after it; what came back.
+fn raw(service: &Service, request: &[u8], then: Option<Shutdown>) -> String {
+    let mut stream = TcpStream::connect(service.api).expect("it listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    // It may refuse before it has all of it.
+    let _refused = stream.write_all(request);
+    if let Some(how) = then {
+        let _gone = stream.shutdown(how);
+    }
+    let mut answer = Vec::new();
+    let _gone = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn lengths_that_lie_and_bodies_without_end_cost_their_sender_alone() {
+    let (service, _folder) = house(&[]);
+    let mut n_good = 0;
+    is_unharmed(&service, &mut n_good);
+    let before = peak_memory_kib(&service);
+    let head = |more: &str| {
+        format!("POST /kpi HTTP/1.1\r\nHost: layer5\r\nConnection: close\r\n{more}\r\n")
+    };
+    // A gigabyte, announced.
+    let announced = head("Content-Length: 1073741824\r\nExpect: 100-continue\r\n");
+    let answer = raw(&service, announced.as_bytes(), None);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    // A gigabyte, not announced: it is cut off on the way.
+    let mut stream = TcpStream::connect(service.api).expect("it listens");
+    let begun = stream.write_all(head("Transfer-Encoding: chunked\r\n").as_bytes());
+    begun.expect("a head is taken");
+    let chunk = [
+        b"100000\r\n".to_vec(),
+        vec![b' '; 1 << 20],
+        b"\r\n".to_vec(),
+    ]
+    .concat();
+    stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
+    let n_sent = (0..1024).take_while(|_| stream.write_all(&chunk).is_ok());
+    let n_sent = n_sent.count();
+    assert!(n_sent >= 16, "{n_sent} MiB: up to the limit it is read");
+    drop(stream);
+    // Less than announced, and more.
+    let report = finished_task("good", "cut", &now()).to_string();
+    let longer = head(&format!("Content-Length: {}\r\n", report.len() + 1)) + &report;
+    let answer = raw(&service, longer.as_bytes(), Some(Shutdown::Write));
+    assert!(!answer.contains("\"accepted\""), "{answer}");
+    let shorter = head(&format!("Content-Length: {}\r\n", report.len() - 1)) + &report;
+    let answer = raw(&service, shorter.as_bytes(), None);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    for length in ["-1", "1e3", "18446744073709551616", "12, 13", "x"] {
+        let request = head(&format!("Content-Length: {length}\r\n"));
+        let answer = raw(&service, request.as_bytes(), None);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{length}: {answer}");
+    }
+    // A snappy header that claims 4 GiB.
+    let snappy = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00, 0x61];
+    let kind = [
+        ("Content-Encoding", "snappy"),
+        ("Content-Type", "application/x-protobuf"),
+    ];
+    service
+        .call("POST", "/api/v1/write", &kind, &snappy)
+        .problem(413);
+    if let (Some(before), Some(after)) = (before, peak_memory_kib(&service)) {
+        // What is held of one body, and its pieces while they were read.
+        assert!(after - before < 64 << 10, "{before} KiB, then {after} KiB");
+    }
+    is_unharmed(&service, &mut n_good);
+}
+
+#[test]
+fn odd_text_is_read_as_it_is_meant_or_refused_alone() {
+    let (service, _folder) = house(&[]);
+    let mut n_good = 0;
+    is_unharmed(&service, &mut n_good);
+    let good = |task: &str| finished_task("good", task, &now()).to_string();
+    // Bytes that are no UTF-8, between reports that are.
+    let lines = [
+        good("first").as_bytes(),
+        b"\n{\"agent_id\":\"\xff\xfe\"}\n\xc3\n",
+        good("last").as_bytes(),
+    ]
+    .concat();
+    let kind = [("Content-Type", "application/x-ndjson")];
+    let answer = service.call("POST", "/kpi", &kind, &lines).json(200);
+    assert_eq!(answer["accepted"], 2, "{answer}");
+    let reasons = answer["rejected"].as_array().expect("a list").iter();
+    let reasons: Vec<_> = reasons.map(|r| (&r["index"], &r["reason"])).collect();
+    let malformed = json!("malformed");
+    assert_eq!(reasons, [(&json!(1), &malformed), (&json!(2), &malformed)]);
+    // A character whose bytes come in two chunks.
+    let report = finished_task("good", "caf\u{e9}", &now()).to_string();
+    let cut = report.find('\u{e9}').expect("it is there") + 1;
+    let (first, rest) = report.as_bytes().split_at(cut);
+    let mut request = b"POST /kpi HTTP/1.1\r\nHost: layer5\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for piece in [first, rest] {
+        request.extend(format!("{:x}\r\n", piece.len()).into_bytes());
+        request.extend_from_slice(piece);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    let answer = raw(&service, &request, None);
+    assert!(answer.contains("\"accepted\":1"), "{answer}");
+    // Negative zero is a number, and of a key that comes twice the last one counts.
+    let zero = named_metrics("good", "zero", &now(), &json!({ "x": "PLACE" })).to_string();
+    let zero = zero.replace("\"PLACE\"", "-0");
+    let twice = zero.replacen("\"x\":-0", "\"x\":\"text\",\"x\":-0.0", 1);
+    let twice = twice.replace("\"zero\"", "\"twice\"");
+    for report in [zero, twice] {
+        let answer = service.call("POST", "/kpi", &[], report.as_bytes());
+        assert_eq!(answer.json(200)["accepted"], 1, "{report}");
+    }
+    // Ten kilobytes of an id.
+    let long = "a".repeat(10_240);
+    for (agent, task) in [(long.as_str(), "t"), ("good", long.as_str())] {
+        let (reason, _) = rejection(&service, &finished_task(agent, task, &now()).to_string());
+        assert_eq!(reason, "invalid_id");
+    }
+    n_good += 5;
+    is_unharmed(&service, &mut n_good);
+}
+
+#[test]
+fn a_hundred_thousand_metric_names_are_taken_up_to_the_limit_and_known_ones_flow_on() {
+    let (service, _folder) = house(&[
+        ("LIMITS__METRICS_MAX", "2000"),
+        ("LIMITS__METRICS_PER_AGENT_MAX", "100000"),
+    ]);
+    let (mut n_good, at) = (0, now());
+    is_unharmed(&service, &mut n_good);
+    let before = service.status()["series"].as_u64().expect("a count");
+    let reports = (0..100_000).map(|i| {
+        let name = format!("metric_{i}");
+        named_metrics("flood", &i.to_string(), &at, &json!({ name: 1 })).to_string() + "\n"
+    });
+    let answer = service.post_lines(&reports.collect::<String>()).json(200);
+    let accepted = answer["accepted"].as_u64().expect("a count");
+    assert!((1900..=2000).contains(&accepted), "{accepted}");
+    let rejected = answer["rejected"].as_array().expect("a list");
+    assert_eq!(rejected.len() as u64, 100_000 - accepted);
+    assert!(rejected.iter().all(|r| r["reason"] == "cardinality"));
+    let status = service.status();
+    assert_eq!(status["series"].as_u64(), Some(before + accepted));
+    // In one report.
+    let names = (0..100_000).map(|i| (format!("other_{i}"), json!(1)));
+    let names: serde_json::Map<String, Value> = names.collect();
+    let report = named_metrics("flood", "all", &at, &json!(names)).to_string();
+    let (reason, _) = rejection(&service, &report);
+    assert!(
+        ["cardinality", "too_large"].contains(&reason.as_str()),
+        "{reason}"
+    );
+    let known = named_metrics("flood", "known", &at, &json!({ "metric_0": 2 }));
+    assert_eq!(service.post("/kpi", &known).json(200)["accepted"], 1);
 }

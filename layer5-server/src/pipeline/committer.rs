@@ -5,6 +5,8 @@
 //! Invariants: no slot of the ring is held while the disk is awaited; nobody is answered before the commit; after a
 //! failed commit nothing is taken any more and the process goes down, because what is on disk is then unknown.
 
+mod feeding;
+mod replaying;
 mod snapshots;
 
 use std::{
@@ -12,12 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam::channel::{Receiver, Sender, TrySendError};
-use layer5_core::{AgentId, MetricId, PatternEvent, Timestamp};
+use crossbeam::channel::{Receiver, Sender};
+use layer5_core::{AgentId, MetricId, Timestamp};
 use layer5_ingest::{
     Admission, Arrival, DedupWindow, ReportKey, Seen,
     ring::{Wait, mpsc, spsc},
-    shard_of,
 };
 use snapshots::Snapshots;
 pub(crate) use snapshots::{BOOKMARK_FORMAT, Bookmark};
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     clock,
     counters::{Component, Counters},
-    intake::{Committed, DeadLetter, SharedNames, Shares, Source, Waiting},
+    intake::{Committed, DeadLetter, SharedNames, Shares, Waiting},
     metrics::Meters,
     store::{CommitError, Control, Group, Store, StoredReport},
 };
@@ -365,125 +366,6 @@ impl Committer {
         }
     }
 
-    /// Feeds a durable group to the tuner and the shards; also the way of a replayed one.
-    pub(crate) fn feed(&mut self, group: &Group, arrivals: &[Arrival], since: &[(usize, Instant)]) {
-        if !group.new_agents.is_empty() {
-            self.tell_tuner(TunerFeed::Join(group.new_agents.clone()));
-        }
-        if !group.new_hosts.is_empty() {
-            self.tell_tuner(TunerFeed::Hosts(group.new_hosts.clone()));
-        }
-        for control in &group.controls {
-            if let Control::Study(said) = control {
-                self.tell_studies(StudiesFeed::Command {
-                    ticket: said.ticket,
-                    study: said.study.clone(),
-                    command: said.command.clone(),
-                });
-            }
-        }
-        if !group.controls.is_empty() {
-            let controls = group.controls.clone();
-            self.tell_tuner(TunerFeed::Controls {
-                log_at: group.at,
-                controls,
-            });
-        }
-        let n_shards = self.shards.len();
-        // A little more than an even share, so that most groups need no second allocation.
-        let share = arrivals.len() / n_shards + arrivals.len() / 16 + 16;
-        let mut feeds: Vec<Vec<ShardFeed>> =
-            (0..n_shards).map(|_| Vec::with_capacity(share)).collect();
-        let mut since = since.iter().peekable();
-        for (i, arrival) in arrivals.iter().enumerate() {
-            let idx = shard_of(arrival.agent, n_shards);
-            feeds[idx].push(ShardFeed::Sample(*arrival));
-            while let Some((_, began)) = since.next_if(|(end, _)| *end == i + 1) {
-                feeds[idx].push(ShardFeed::RequestEnd(*began));
-            }
-        }
-        self.tell_moves(group, &mut feeds);
-        self.state.read_something |= !arrivals.is_empty();
-        let newest = arrivals.iter().map(|arrival| arrival.sample.at).max();
-        self.state.newest = self.state.newest.max(newest.unwrap_or(Timestamp::MIN));
-        if group.tick {
-            let tick = ShardFeed::Tick {
-                seq: group.seq,
-                newest: self.state.newest,
-            };
-            self.state.read_something = false;
-            feeds.iter_mut().for_each(|feed| feed.push(tick));
-            self.tell_tuner(TunerFeed::Tick {
-                seq: group.seq,
-                log_at: group.at,
-                newest: self.state.newest,
-            });
-        }
-        for (idx, feed) in feeds.iter().enumerate() {
-            self.tell_shard(idx, feed);
-        }
-    }
-
-    /// What this group tells of our own changes goes to the shards that own the agents, behind its samples.
-    fn tell_moves(&mut self, group: &Group, feeds: &mut [Vec<ShardFeed>]) {
-        let moves = self.settings.take(group, &self.moved);
-        if moves.is_empty() {
-            return;
-        }
-        let names = self.names.read().expect("no writer panics with the lock");
-        for moved in moves {
-            let Some(agent) = names.lookup_agent(&moved.agent) else {
-                continue;
-            };
-            feeds[shard_of(agent, feeds.len())].push(ShardFeed::Moved {
-                agent,
-                metric: moved.metric,
-                log_factor: moved.log_factor,
-                settle_len: moved.settle_len,
-            });
-        }
-    }
-
-    fn tell_shard(&mut self, idx: usize, mut feed: &[ShardFeed]) {
-        while !feed.is_empty() {
-            let n = self.shards[idx].push_slice(feed);
-            feed = &feed[n..];
-            if n == 0 {
-                if self.shards[idx].is_closed() {
-                    return;
-                }
-                self.read_inbox(INBOX_TAKEN_MAX);
-                std::thread::sleep(FULL_PAUSE);
-            }
-        }
-    }
-
-    fn tell_tuner(&mut self, mut feed: TunerFeed) {
-        loop {
-            match self.tuner.try_send(feed) {
-                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
-                Err(TrySendError::Full(back)) => {
-                    feed = back;
-                    self.read_inbox(INBOX_TAKEN_MAX);
-                    std::thread::sleep(FULL_PAUSE);
-                }
-            }
-        }
-    }
-
-    fn tell_studies(&mut self, mut feed: StudiesFeed) {
-        loop {
-            match self.studies.try_send(feed) {
-                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
-                Err(TrySendError::Full(back)) => {
-                    feed = back;
-                    self.read_inbox(INBOX_TAKEN_MAX);
-                    std::thread::sleep(FULL_PAUSE);
-                }
-            }
-        }
-    }
-
     /// Makes a group durable. A full disk is waited for: those who sent are let go with 503, what they sent is
     /// recognised when they send it again.
     fn commit(&mut self, group: &Group) -> Result<(), CommitError> {
@@ -527,58 +409,6 @@ impl Committer {
         tracing::error!(%error, "a commit failed: nothing is taken any more, the process stops");
         StopReason::StoreFailed
     }
-
-    /// These patterns are in the store and will be found again by the replay.
-    pub(crate) fn expect_again(&mut self, stored: Vec<PatternEvent>) {
-        self.pending.expect_again(stored);
-    }
-
-    /// The samples of a replayed group as the shards take them.
-    pub(crate) fn arrivals_of(&self, group: &Group) -> Vec<Arrival> {
-        let names = self.names.read().expect("no writer panics with the lock");
-        let mut samples = group.samples.iter();
-        let mut arrivals = Vec::with_capacity(group.samples.len());
-        for report in &group.reports {
-            for &sample in samples.by_ref().take(report.n_samples.into()) {
-                let key = names.series_key(sample.series);
-                arrivals.push(Arrival {
-                    report: report_key(report),
-                    sample,
-                    agent: key.agent,
-                    metric: key.metric,
-                    request: Waiting::NOBODY,
-                    // It came by some source, once; in the log it no longer matters by which.
-                    source: Source::Http.index() as u8,
-                    last_of_report: false,
-                    last_of_request: false,
-                });
-            }
-            if let Some(last) = arrivals.last_mut() {
-                last.last_of_report = true;
-            }
-        }
-        arrivals
-    }
-
-    /// Counts a replayed group's reports in the dedup window as seen at `seen_at`; the next snapshot has what is
-    /// `unsaved` yet.
-    pub(crate) fn restore_group(&mut self, group: &Group, seen_at: Timestamp, unsaved: bool) {
-        let mut samples = group.samples.iter();
-        let names = self.names.read().expect("no writer panics with the lock");
-        let mut seen = Vec::with_capacity(group.reports.len());
-        for report in &group.reports {
-            let key = report_key(report);
-            for sample in samples.by_ref().take(report.n_samples.into()) {
-                note_seen(&mut seen, key, names.series_key(sample.series).metric);
-            }
-        }
-        drop(names);
-        self.dedup.restore_all(&seen, seen_at);
-        if unsaved {
-            let snapshots = &mut self.state.snapshots;
-            snapshots.seen.push(group.seq, group.at, &mut seen);
-        }
-    }
 }
 
 /// Adds a metric of a report; the metrics of one report come one after the other.
@@ -587,12 +417,5 @@ fn note_seen(seen: &mut Vec<Seen>, report: ReportKey, metric: MetricId) {
     match seen.last_mut() {
         Some(last) if last.key == new.key => last.metrics |= new.metrics,
         _ => seen.push(new),
-    }
-}
-
-fn report_key(report: &StoredReport) -> ReportKey {
-    ReportKey {
-        hi: (report.key >> 64) as u64,
-        lo: report.key as u64,
     }
 }
