@@ -129,11 +129,10 @@ impl Gate {
 
     /// Throws away what is left of a refused body, when it is its turn to.
     async fn drain(&self, body: &mut Body) {
-        // The gate is never closed.
-        let Ok(_turn) = self.drains.acquire().await else {
-            return;
-        };
-        drain(body).await;
+        // Who would have to wait long finds the connection closed, as who sends long does.
+        if let Ok(_turn) = timeout(DRAIN_PATIENCE, self.drains.acquire()).await {
+            drain(body).await;
+        }
     }
 
     /// When somebody who comes now is told to come again.
