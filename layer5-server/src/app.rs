@@ -164,7 +164,7 @@ impl Running {
             (self.committer, self.shards, self.tuner, self.tuner_feed);
         let KeeperLinks {
             stop: keep_on,
-            thread: keeper,
+            threads: keepers,
         } = self.keeper;
         let (studies, studies_feed) = (self.studies, self.studies_feed);
         let joined = tokio::task::spawn_blocking(move || {
@@ -175,7 +175,9 @@ impl Running {
             }
             tuner.join().map_err(|_panic| StopError::Panicked)?;
             drop(keep_on);
-            keeper.join().map_err(|_panic| StopError::Panicked)?;
+            for keeper in keepers {
+                keeper.join().map_err(|_panic| StopError::Panicked)?;
+            }
             let _gone = studies_feed.send(pipeline::StudiesFeed::Stop);
             studies.join().map_err(|_panic| StopError::Panicked)?;
             Ok(reason)

@@ -1,7 +1,7 @@
-//! The keeper's thread: writes history out of memory, makes snapshots durable, drops what is too old or too much.
-//! In: the store. Out: files that came and went, counted. Called from: `app`.
-//! Invariants: it never holds a lock of the committer while the disk is awaited; merging keeps to its share of one
-//! core's time and of the disk; a block that can't be read stays where it is and is tried again a minute later.
+//! The keeper's threads: one writes history out of memory and makes snapshots durable, the other merges, and drops what is
+//! too old or too much. In: the store. Out: files that came and went, counted. Called from: `app`.
+//! Invariants: neither holds a lock of the committer while the disk is awaited; merging keeps to its share of one core's
+//! time and of the disk, and delays nothing that the committer waits for; a block that can't be read stays where it is and is tried again a minute later.
 
 use std::{
     sync::Arc,
@@ -40,13 +40,13 @@ pub(crate) struct Keeping {
 /// A running keeper.
 #[derive(Debug)]
 pub(crate) struct KeeperLinks {
-    /// Dropped, it stops.
+    /// Dropped, they stop.
     pub stop: Sender<()>,
-    /// Its thread.
-    pub thread: JoinHandle<()>,
+    /// Its threads.
+    pub threads: [JoinHandle<()>; 2],
 }
 
-/// Starts the thread.
+/// Starts the threads.
 ///
 /// # Errors
 /// When the machine gives none.
@@ -56,29 +56,35 @@ pub(crate) fn spawn_keeper(
     keeping: Keeping,
 ) -> std::io::Result<KeeperLinks> {
     let (stop, stopped) = bounded(0);
-    let keeper = Keeper {
-        store,
-        counters,
+    let keeper = Keeper { store, counters };
+    let tidier = Tidier {
+        keeper: keeper.clone(),
         pace: Pace::new(keeping.share, keeping.bytes_per_second),
         keeping,
-        tidy_at: Instant::now(),
     };
-    let thread = std::thread::Builder::new()
-        .name("keeper".into())
-        .spawn(move || keeper.run(&stopped))?;
-    Ok(KeeperLinks { stop, thread })
+    let also_stopped = stopped.clone();
+    let named = |name: &str| std::thread::Builder::new().name(name.into());
+    let threads = [
+        named("keeper").spawn(move || keeper.run(&stopped))?,
+        named("tidier").spawn(move || tidier.run(&also_stopped))?,
+    ];
+    Ok(KeeperLinks { stop, threads })
 }
 
+#[derive(Clone)]
 struct Keeper {
     store: Arc<Store>,
     counters: Arc<Counters>,
+}
+
+struct Tidier {
+    keeper: Keeper,
     keeping: Keeping,
     pace: Pace,
-    tidy_at: Instant,
 }
 
 impl Keeper {
-    fn run(mut self, stopped: &Receiver<()>) {
+    fn run(self, stopped: &Receiver<()>) {
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
             if self.store.is_poisoned() {
                 continue;
@@ -92,13 +98,6 @@ impl Keeper {
                 Ok(None) => {}
                 Err(error) => self.failed(&error, "no snapshot: the next start replays more"),
             }
-            if Instant::now() >= self.tidy_at {
-                self.tidy_at = Instant::now() + TIDY_EVERY;
-                if let Err(error) = self.tidy() {
-                    self.failed(&error, "the data folder could not be tidied");
-                    self.tidy_at = Instant::now() + RETRY_AFTER;
-                }
-            }
         }
     }
 
@@ -107,34 +106,47 @@ impl Keeper {
         let is_broken = self.store.poison_if_broken(error);
         tracing::error!(%error, is_broken, "{what}");
     }
+}
 
-    fn tidy(&mut self) -> Result<(), ReadError> {
+impl Tidier {
+    fn run(mut self, stopped: &Receiver<()>) {
+        let mut pause = Duration::ZERO;
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
+            pause = TIDY_EVERY;
+            if self.keeper.store.is_poisoned() {
+                continue;
+            }
+            match self.tidy() {
+                Ok(true) => pause = Duration::ZERO,
+                Ok(false) => {}
+                Err(error) => {
+                    let what = "the data folder could not be tidied";
+                    self.keeper.failed(&error, what);
+                    pause = RETRY_AFTER;
+                }
+            }
+        }
+    }
+
+    /// Does the most urgent thing; whether there may be more to do at once.
+    fn tidy(&mut self) -> Result<bool, ReadError> {
         let now = clock::now();
-        let dropped = self
-            .store
-            .drop_log_before(now.plus_seconds(-self.keeping.log_seconds))?;
-        self.counters.log_segments_dropped.add(dropped as u64);
+        let Keeper { store, counters } = &self.keeper;
+        let dropped = store.drop_log_before(now.plus_seconds(-self.keeping.log_seconds))?;
+        counters.log_segments_dropped.add(dropped as u64);
         let retention = &self.keeping.retention;
         let began = Instant::now();
-        let tidied = self.store.tidy_history(retention, now, &mut self.pace)?;
+        let tidied = store.tidy_history(retention, now, &mut self.pace)?;
         if tidied.more {
-            self.tidy_at = Instant::now();
             let micros = began.elapsed().as_micros();
-            self.counters
+            counters
                 .compaction_micros
                 .add(u64::try_from(micros).unwrap_or(u64::MAX));
         }
-        self.counters
-            .history_written_bytes
-            .add(tidied.written_bytes);
-        self.counters
-            .sample_blocks_expired
-            .add(tidied.expired_samples);
-        self.counters
-            .bucket_blocks_expired
-            .add(tidied.expired_buckets);
-        self.store
-            .drop_patterns_before(now.plus_seconds(-retention.aggregate_seconds))?;
-        Ok(())
+        counters.history_written_bytes.add(tidied.written_bytes);
+        counters.sample_blocks_expired.add(tidied.expired_samples);
+        counters.bucket_blocks_expired.add(tidied.expired_buckets);
+        store.drop_patterns_before(now.plus_seconds(-retention.aggregate_seconds))?;
+        Ok(tidied.more)
     }
 }

@@ -65,8 +65,10 @@ pub(super) struct History {
     state: RwLock<State>,
     /// The agent of each series, by its number.
     agents: RwLock<Vec<u32>>,
-    /// Held by whoever writes or removes blocks.
-    at_work: Mutex<()>,
+    /// Held by whoever writes the head out: blocks are only added at the end of the list.
+    flushing: Mutex<()>,
+    /// Held by whoever merges or removes blocks, which may take long and delays no flush.
+    tidying: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -175,7 +177,8 @@ impl History {
             limits,
             state: RwLock::new(state),
             agents: RwLock::default(),
-            at_work: Mutex::default(),
+            flushing: Mutex::default(),
+            tidying: Mutex::default(),
         })
     }
 
@@ -231,7 +234,7 @@ impl History {
 
     /// Writes a block of the head. Returns its bytes; 0 when there was nothing to write.
     pub(super) fn flush(&self) -> Result<u64, ReadError> {
-        let _at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let (pieces, seqs, log_bytes) = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             if !state.open.is_empty() {
@@ -280,7 +283,7 @@ impl History {
         store_bytes: u64,
         pace: &mut Pace,
     ) -> Result<Tidied, ReadError> {
-        let _at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let _tidying = self.tidying.lock().unwrap_or_else(PoisonError::into_inner);
         let blocks = self.read_state().blocks.clone();
         let Some(job) = plan::next(
             &blocks,
@@ -318,7 +321,7 @@ impl History {
         let old = &blocks[range.clone()];
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            // Only who holds `at_work` changes the list, and a flush adds at its end.
+            // Only who holds `tidying` takes from the list, and a flush adds at its end.
             state.blocks.splice(range, replacement.map(Arc::new));
         }
         for block in old {
