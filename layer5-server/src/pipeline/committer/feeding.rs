@@ -94,7 +94,7 @@ impl Committer {
         }
     }
 
-    fn tell_shard(&mut self, idx: usize, mut feed: &[ShardFeed]) {
+    pub(super) fn tell_shard(&mut self, idx: usize, mut feed: &[ShardFeed]) {
         while !feed.is_empty() {
             let n = self.shards[idx].push_slice(feed);
             feed = &feed[n..];
@@ -108,7 +108,7 @@ impl Committer {
         }
     }
 
-    fn tell_tuner(&mut self, mut feed: TunerFeed) {
+    pub(super) fn tell_tuner(&mut self, mut feed: TunerFeed) {
         loop {
             match self.tuner.try_send(feed) {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => return,
@@ -121,7 +121,7 @@ impl Committer {
         }
     }
 
-    fn tell_studies(&mut self, mut feed: StudiesFeed) {
+    pub(super) fn tell_studies(&mut self, mut feed: StudiesFeed) {
         loop {
             match self.studies.try_send(feed) {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => return,
