@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use layer5_core::{Shape, Timestamp, Value};
+use layer5_core::{Rejection, Shape, Timestamp, Value};
 
 use super::*;
 
