@@ -26,27 +26,30 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
     /// Debian's `victoria-metrics` and its own JSON lines
-    VictoriaMetrics,
+    #[value(name = "victoria-metrics")]
+    Json,
     /// Debian's `victoria-metrics` and Influx lines
-    VictoriaMetricsInflux,
+    #[value(name = "victoria-metrics-influx")]
+    Influx,
     /// Debian's `victoria-metrics` and Prometheus remote write
-    VictoriaMetricsRemoteWrite,
+    #[value(name = "victoria-metrics-remote-write")]
+    RemoteWrite,
 }
 
 impl Peer {
     fn form(self) -> Form {
         match self {
-            Self::VictoriaMetrics => Form::VictoriaJson,
-            Self::VictoriaMetricsInflux => Form::Influx,
-            Self::VictoriaMetricsRemoteWrite => Form::RemoteWrite,
+            Self::Json => Form::VictoriaJson,
+            Self::Influx => Form::Influx,
+            Self::RemoteWrite => Form::RemoteWrite,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::VictoriaMetrics => "victoria-metrics, JSON import",
-            Self::VictoriaMetricsInflux => "victoria-metrics, Influx lines",
-            Self::VictoriaMetricsRemoteWrite => "victoria-metrics, remote write",
+            Self::Json => "victoria-metrics, JSON import",
+            Self::Influx => "victoria-metrics, Influx lines",
+            Self::RemoteWrite => "victoria-metrics, remote write",
         }
     }
 }

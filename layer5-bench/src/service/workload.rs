@@ -128,6 +128,9 @@ impl Workload {
     }
 
     /// Writes body `index` over what `out` holds.
+    ///
+    /// # Panics
+    /// Never: a body is far from the 4 GiB that snappy can hold.
     pub fn write(&self, index: u64, form: Form, out: &mut Vec<u8>) {
         out.clear();
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed ^ (index << 20));
