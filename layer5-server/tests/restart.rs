@@ -292,6 +292,7 @@ fn a_start_recognises_what_came_before_whatever_is_left_of_snapshots_and_seen() 
     for body in &lines {
         service.post_lines(body).json(200);
     }
+    until("a snapshot", || service.said("snapshot written"));
     service.kill();
     let files = |dir: &str| -> Vec<std::path::PathBuf> {
         let entries = std::fs::read_dir(data_dir.join(dir)).expect("a folder");
