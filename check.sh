@@ -90,7 +90,9 @@ step_test() {
 
 # Every decoder on damaged input; what `build` made has the overflow checks that a release lacks, and is fast enough.
 step_fuzz() {
-  timeout 600 cargo test "${locked[@]}" --workspace --test decode_fuzz -- --runs 2000000
+  timeout 900 cargo test "${locked[@]}" --workspace --test decode_fuzz -- --runs 2000000
+  # What the service decodes by itself: replies of Redis, compressed bodies.
+  PROPTEST_CASES=2000000 timeout 900 cargo test "${locked[@]}" --workspace --lib any_bytes_of_
 }
 
 step_examples() {
