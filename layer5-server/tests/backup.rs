@@ -30,7 +30,7 @@ fn at(seconds: i64) -> Timestamp {
 fn config() -> StoreConfig {
     StoreConfig {
         // Several segments and blocks, however little there is.
-        segment_bytes: 64 << 10,
+        segment_bytes: 1 << 20,
         min_free_bytes: 0,
         head_samples: 500,
         head_samples_max: 4000,
@@ -200,11 +200,21 @@ fn a_backup_of_a_store_that_is_written_is_of_one_moment() {
 fn the_second_backup_stores_what_is_new() {
     let kit = Kit::new();
     let repository = kit.repository(None);
-    let store = store_with(&kit.path("data"), 400);
+    let store = open(&kit.path("data"));
+    // Several segments of the log: what is full is not stored again.
+    for seq in 1..=100 {
+        let mut large = group(seq);
+        large.samples = large.samples.repeat(200);
+        for (i, sample) in large.samples.iter_mut().enumerate() {
+            sample.value += (i as f64).sin();
+        }
+        large.reports.iter_mut().for_each(|r| r.n_samples = 200);
+        store.commit(&large).expect("committed");
+    }
     let (_, first) = back_up(&store, &repository, 0);
     let (_, same) = back_up(&store, &repository, 1);
     assert_eq!(same.new_bytes, 0);
-    fill(&store, 401..=404);
+    fill(&store, 101..=104);
     let (_, second) = back_up(&store, &repository, 2);
     assert!(second.new_bytes > 0);
     assert!(

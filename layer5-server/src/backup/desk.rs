@@ -32,6 +32,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(600);
 pub(crate) struct BackupState {
     /// Whether one is being made.
     pub(crate) running: bool,
+    /// Tries that have ended since the start, well or not.
+    pub(crate) finished: u64,
     /// Bytes of the store read by the one under way.
     pub(crate) read_bytes: u64,
     /// The newest one in the repository; null when there is none or it can't be read.
@@ -165,7 +167,13 @@ impl Clerk {
         let mut not_before = Instant::now();
         match self.newest() {
             Ok(newest) => locked(&self.state).newest = newest,
-            Err(error) => self.failed(&error),
+            // The first backup makes the repository.
+            Err(BackupError::NoRepository(_)) => {}
+            Err(error) => {
+                self.counters.error(Component::Backup);
+                tracing::error!(%error, "backups can't be read");
+                locked(&self.state).error = Some(error.to_string());
+            }
         }
         loop {
             crossbeam::channel::select! {
@@ -211,6 +219,7 @@ impl Clerk {
         let made = self.made();
         let mut state = locked(&self.state);
         state.running = false;
+        state.finished += 1;
         match made {
             Ok(newest) => {
                 tracing::info!(
@@ -225,21 +234,12 @@ impl Clerk {
                 Ok(())
             }
             Err(error) => {
-                drop(state);
-                self.failed(&error);
+                self.counters.error(Component::Backup);
+                tracing::error!(%error, "no backup");
+                state.error = Some(error.to_string());
                 Err(())
             }
         }
-    }
-
-    fn failed(&self, error: &BackupError) {
-        // A repository that is not there yet is made by the first backup.
-        if matches!(error, BackupError::NoRepository(_)) {
-            return;
-        }
-        self.counters.error(Component::Backup);
-        tracing::error!(%error, "no backup");
-        locked(&self.state).error = Some(error.to_string());
     }
 
     fn made(&self) -> Result<Newest, BackupError> {

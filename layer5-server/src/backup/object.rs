@@ -1,7 +1,8 @@
 //! An object: content as the bytes of a file, compressed where that pays, sealed where there is a key.
 //! In: content. Out: bytes, and back. Called from: [`super::repository`].
-//! Layout: `L5bk`, a version, flags (1 compressed, 2 sealed), two zeros; then the content, deflated if so flagged, then
-//! sealed if so flagged.
+//! Layout: `L5bk`, a version, flags (1 compressed, 2 sealed), two zeros, the CRC-32 of what follows (u32 LE); then the
+//! content, deflated if so flagged, then sealed if so flagged. The CRC finds what a hash of the content can't: bits
+//! that a decompressor ignores.
 //! Invariants: what `decode` returns is checked against the name by its caller; a damaged length can't make it allocate
 //! more than [`CONTENT_BYTES_MAX`].
 
@@ -17,7 +18,7 @@ use crate::store::CHUNK_BYTES;
 const MAGIC: &[u8; 4] = b"L5bk";
 /// The newest layout that is known.
 pub(super) const VERSION: u8 = 1;
-const HEADER_BYTES: usize = 8;
+const HEADER_BYTES: usize = 12;
 const COMPRESSED: u8 = 1;
 const SEALED: u8 = 2;
 /// A chunk ends with the record that fills it, and a record is bounded.
@@ -51,8 +52,8 @@ pub(super) fn encode(key: Option<&Key>, content: &[u8]) -> Result<Vec<u8>, Strin
         flags |= SEALED;
         body = key.seal(&body)?;
     }
-    let header = [&MAGIC[..], &[VERSION, flags, 0, 0]].concat();
-    Ok([header, body].concat())
+    let crc = crc32fast::hash(&body).to_le_bytes();
+    Ok([&MAGIC[..], &[VERSION, flags, 0, 0], &crc, &body].concat())
 }
 
 /// The content that `bytes` keep.
@@ -61,14 +62,18 @@ pub(super) fn decode(key: Option<&Key>, bytes: &[u8]) -> Result<Vec<u8>, ObjectE
     let Some((header, body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Err(Damaged("it ends early"));
     };
-    let &[a, b, c, d, version, flags, 0, 0] = header else {
-        return Err(Damaged("its beginning is not what was written"));
+    let (magic, rest) = header.split_at(MAGIC.len());
+    let &[version, flags, zero, nought, ref crc @ ..] = rest else {
+        return Err(Damaged("it ends early"));
     };
-    if [a, b, c, d] != *MAGIC || version == 0 {
+    if magic != MAGIC || version == 0 || (zero, nought) != (0, 0) {
         return Err(Damaged("its beginning is not what was written"));
     }
     if version > VERSION {
         return Err(Newer(version));
+    }
+    if crc != crc32fast::hash(body).to_le_bytes() {
+        return Err(Damaged("it does not match its checksum"));
     }
     let body = match (flags & SEALED != 0, key) {
         (false, _) => Cow::Borrowed(body),
@@ -116,7 +121,8 @@ mod tests {
         #[test]
         fn any_bytes_are_an_answer(bytes: Vec<u8>) {
             let _answered = decode(None, &bytes);
-            let _answered = decode(None, &[&b"L5bk\x01\x01\0\0"[..], &bytes].concat());
+            let crc = crc32fast::hash(&bytes).to_le_bytes();
+            let _answered = decode(None, &[&b"L5bk\x01\x01\0\0"[..], &crc, &bytes].concat());
         }
     }
 

@@ -231,27 +231,23 @@ fn failure(error: BackupError) -> Failure {
 fn create_by_service(service: &ServiceArgs, output: Output) -> Result<(), Failure> {
     let path = "/api/v1/backups";
     let runtime = runtime()?;
-    let before = runtime.block_on(service.get(path))?;
-    runtime.block_on(service.post(path, &json!({})))?;
+    let begun = runtime.block_on(service.post(path, &json!({})))?;
     let bar = bar(None);
-    loop {
+    let ended = loop {
         let state = runtime.block_on(service.get(path))?;
         bar.set_position(state["read_bytes"].as_u64().unwrap_or(0));
-        let is_new = state["newest"]["id"].is_string() && state["newest"] != before["newest"];
-        if is_new {
-            bar.finish_and_clear();
-            return shown(&state["newest"], output);
-        }
-        if let (Some(error), Some(false)) = (state["error"].as_str(), state["running"].as_bool())
-            && state["error"] != before["error"]
-        {
-            bar.finish_and_clear();
-            return Err(Failure::new(
-                74,
-                format!("the service made no backup: {error}"),
-            ));
+        if state["finished"].as_u64() > begun["finished"].as_u64() {
+            break state;
         }
         std::thread::sleep(LOOK_EVERY);
+    };
+    bar.finish_and_clear();
+    match ended["error"].as_str() {
+        None => shown(&ended["newest"], output),
+        Some(error) => {
+            let detail = format!("the service made no backup: {error}");
+            Err(Failure::new(74, detail))
+        }
     }
 }
 
