@@ -25,6 +25,7 @@ use restore::{Snapshot, replay, restored_names, tuner_for};
 use rooms::{border_limits, fleet_watch, keeping, roles, store_config, what_moves};
 
 use crate::{
+    backup::{BackupDesk, BackupThread},
     clock,
     config::Config,
     counters::Counters,
@@ -134,6 +135,7 @@ pub struct Running {
     tasks: Vec<Task<()>>,
     committer: JoinHandle<StopReason>,
     keeper: KeeperLinks,
+    backup: Option<BackupThread>,
     shards: Vec<JoinHandle<()>>,
     tuner: JoinHandle<()>,
     studies: JoinHandle<()>,
@@ -166,6 +168,7 @@ impl Running {
             stop: keep_on,
             threads: keepers,
         } = self.keeper;
+        let backup = self.backup;
         let (studies, studies_feed) = (self.studies, self.studies_feed);
         let joined = tokio::task::spawn_blocking(move || {
             let reason = committer.join().map_err(|_panic| StopError::Panicked)?;
@@ -177,6 +180,10 @@ impl Running {
             drop(keep_on);
             for keeper in keepers {
                 keeper.join().map_err(|_panic| StopError::Panicked)?;
+            }
+            if let Some(BackupThread { stop, thread }) = backup {
+                drop(stop);
+                thread.join().map_err(|_panic| StopError::Panicked)?;
             }
             let _gone = studies_feed.send(pipeline::StudiesFeed::Stop);
             studies.join().map_err(|_panic| StopError::Panicked)?;
@@ -226,6 +233,7 @@ struct Threads {
     studies_feed: Sender<pipeline::StudiesFeed>,
     committer: JoinHandle<StopReason>,
     keeper: KeeperLinks,
+    backup: Option<BackupThread>,
     shards: Vec<JoinHandle<()>>,
     tuner: JoinHandle<()>,
     studies: JoinHandle<()>,
@@ -358,6 +366,8 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     replay(&mut committer, snapshot.seq, first_event_again, &config)?;
     let keeper = pipeline::spawn_keeper(Arc::clone(&store), Arc::clone(&counters), keeping)
         .map_err(machine)?;
+    let (backups, backup) =
+        BackupDesk::start(&config.backup, &store, &counters).map_err(machine)?;
     let (failing, failed) = watch::channel(false);
     let committer = std::thread::Builder::new()
         .name("committer".into())
@@ -383,6 +393,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         counters,
         meters,
         deliveries,
+        backups,
     };
     Ok(Threads {
         setup,
@@ -392,6 +403,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         studies_feed,
         committer,
         keeper,
+        backup,
         shards: shard_threads,
         tuner,
         studies,
@@ -445,6 +457,7 @@ impl Threads {
             tasks,
             committer: self.committer,
             keeper: self.keeper,
+            backup: self.backup,
             shards: self.shards,
             tuner: self.tuner,
             studies: self.studies,

@@ -81,11 +81,13 @@ pub enum Component {
     Store,
     /// Deliveries to Layer7.
     Outbox,
+    /// Copies of the store.
+    Backup,
 }
 
 impl Component {
     /// Every part.
-    pub const ALL: [Self; 3] = [Self::Http, Self::Store, Self::Outbox];
+    pub const ALL: [Self; 4] = [Self::Http, Self::Store, Self::Outbox, Self::Backup];
 
     /// The part as a metric label.
     #[must_use]
@@ -94,6 +96,7 @@ impl Component {
             Self::Http => "http",
             Self::Store => "store",
             Self::Outbox => "outbox",
+            Self::Backup => "backup",
         }
     }
 }

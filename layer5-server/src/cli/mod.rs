@@ -1,10 +1,11 @@
 //! The `layer5` command: one file per subcommand.
 //! In: arguments. Out: results on standard output, progress and errors on standard error, an exit code.
-//! Exit codes: 0 done, 1 failed, 2 wrong arguments, 65 bad data, 66 no such input, 69 service unreachable, 74 the store
+//! Exit codes: 0 done, 1 failed, 2 wrong arguments, 65 bad data, 66 no such input, 69 service unreachable, 73 the output is in the way, 74 the store
 //! failed, 75 the data folder is in use, 78 bad configuration, 130 interrupted (after `sysexits.h`).
 
 mod alertmanager;
 mod analyze;
+mod backup;
 mod check;
 mod deadletter;
 pub mod demo;
@@ -35,7 +36,7 @@ struct Cli {
 const AFTER: &str = "\
 Exit codes:
   0 done   1 failed   2 wrong arguments   65 bad data   66 no such input   69 service unreachable
-  74 store failed   75 data folder in use   78 bad configuration   130 interrupted
+  73 output in the way   74 store failed   75 data folder in use   78 bad configuration   130 interrupted
 
 Environment:
   NO_COLOR         no colours
@@ -56,6 +57,7 @@ enum Command {
     Alert(alertmanager::alert::AlertArgs),
     Maintenance(alertmanager::maintenance::MaintenanceArgs),
     Deadletter(deadletter::DeadletterArgs),
+    Backup(backup::BackupArgs),
     Repair(repair::RepairArgs),
     /// Print a completion script for your shell
     ///
@@ -81,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Alert(args) => alertmanager::alert::run(&args),
         Command::Maintenance(args) => alertmanager::maintenance::run(&args),
         Command::Deadletter(args) => deadletter::run(&args),
+        Command::Backup(args) => backup::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,6 +3,7 @@
 //! Invariants: a `Config` that left [`Config::check`] can be run; unknown keys are refused; addresses are loopback
 //! unless tokens are set up.
 
+mod backup;
 mod cohort;
 mod load;
 mod memory;
@@ -10,6 +11,7 @@ mod sources;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+pub use backup::BackupConfig;
 pub use cohort::{CohortConfig, ParameterConfig, ParameterType};
 pub use load::{ConfigError, load, parse};
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is kept, and where.
     pub store: StoreConfig,
+    /// Copies of it elsewhere.
+    pub backup: BackupConfig,
     /// How much is taken.
     pub limits: LimitsConfig,
     /// Rings, groups and shards.
@@ -473,6 +477,7 @@ impl Config {
                 return Err(ConfigError::invalid(key, listen, way_out));
             }
         }
+        self.backup.check()?;
         self.sources.check()?;
         self.cohort.iter().try_for_each(CohortConfig::check)
     }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{gate::Gate, problem::Problem, roles::Tokens};
 use crate::{
+    backup::BackupDesk,
     clock,
     config::Config,
     counters::Counters,
@@ -70,6 +71,8 @@ pub struct DoorsSetup {
     pub deliveries: Arc<Deliveries>,
     /// How the sources go that fetch.
     pub links: Vec<Arc<Link>>,
+    /// Backups of the store.
+    pub(crate) backups: BackupDesk,
 }
 
 /// What a handler may touch.
@@ -83,6 +86,7 @@ pub struct Doors {
     pub(super) store: Arc<Store>,
     pub(super) counters: Arc<Counters>,
     pub(super) meters: Arc<Meters>,
+    pub(super) backups: Arc<BackupDesk>,
     inbox: Sender<Inbox>,
     tuner: Sender<TunerFeed>,
     studies: Sender<StudiesFeed>,
@@ -110,6 +114,7 @@ impl Doors {
             store: setup.store,
             counters: setup.counters,
             meters: setup.meters,
+            backups: Arc::new(setup.backups),
             inbox: setup.inbox,
             tuner: setup.tuner,
             studies: setup.studies,
@@ -295,6 +300,7 @@ impl Doors {
             neighbours: self.neighbours(),
             score,
             lags,
+            backup_age: self.backups.age_seconds(now),
             disk: self
                 .store
                 .disk_space()

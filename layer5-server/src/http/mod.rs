@@ -5,6 +5,7 @@
 
 mod advice;
 mod analysis;
+mod backups;
 mod body;
 mod dead_letters;
 mod doors;
@@ -86,6 +87,8 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/api/v1/series/{agent}/{metric}", role: Role::Reader, summary: "One series: its samples from `from` to `to`, or least, greatest, mean and count for each `step` of seconds", request: "", answer: "", handler: || get(history::samples) },
     Route { method: "get", path: "/api/v1/dead-letters", role: Role::Operator, summary: "Reports that were refused, oldest first, with what came", request: "", answer: "", handler: || get(dead_letters::list) },
     Route { method: "post", path: "/api/v1/dead-letters/replay", role: Role::Operator, summary: "Send refused reports through the border again: `{\"numbers\": [17, 18]}`", request: "", answer: "", handler: || post(dead_letters::replay) },
+    Route { method: "get", path: "/api/v1/backups", role: Role::Operator, summary: "The newest backup, and whether one is being made", request: "", answer: "", handler: || get(backups::state) },
+    Route { method: "post", path: "/api/v1/backups", role: Role::Operator, summary: "Begin a backup now", request: "", answer: "", handler: || post(backups::begin) },
     Route { method: "get", path: "/api/v1/studies", role: Role::Reader, summary: "Studies and the best settings they know", request: "", answer: "", handler: || get(views::studies) },
     Route { method: "post", path: "/api/v1/studies", role: Role::Sender, summary: "Begin a study of your own", request: "", answer: "", handler: || post(studies::create) },
     Route { method: "get", path: "/api/v1/studies/{id}", role: Role::Reader, summary: "A study of your own with its trials", request: "", answer: "", handler: || get(studies::study) },

@@ -388,6 +388,14 @@ pub const METRICS: &[Metric] = &[
         when_odd: "Blocks of samples go before `store.raw_days`: the disk budget is too small.",
     },
     Metric {
+        name: "layer5_backup_age_seconds",
+        kind: Type::Gauge,
+        unit: "seconds",
+        labels: &[],
+        meaning: "Age of the newest backup in `backup.repository`. Absent when there is none, or it can't be read.",
+        when_odd: "Above a day: `GET /api/v1/backups` says why the last one failed; `layer5 backup create` makes one.",
+    },
+    Metric {
         name: "layer5_disk_free_bytes",
         kind: Type::Gauge,
         unit: "bytes",

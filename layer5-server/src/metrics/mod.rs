@@ -77,6 +77,8 @@ pub struct Gauges {
     pub disk: Option<(u64, u64)>,
     /// Now minus `recorded_at` of the newest report, s, of each source that has brought one.
     pub lags: Vec<(Source, f64)>,
+    /// Age of the newest backup, s; `None` when none is known.
+    pub backup_age: Option<f64>,
 }
 
 /// What is known of one neighbour.
@@ -253,6 +255,9 @@ impl Meters {
         for (source, lag) in &gauges.lags {
             let labels = [("source", source.as_str())];
             self.gauge("layer5_kpi_ingest_lag_seconds", &labels, *lag);
+        }
+        if let Some(age) = gauges.backup_age {
+            self.gauge("layer5_backup_age_seconds", &[], age);
         }
         if let Some((free, size)) = gauges.disk {
             self.gauge("layer5_disk_free_bytes", &[], free as f64);

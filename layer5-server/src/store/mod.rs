@@ -25,6 +25,7 @@ mod control;
 mod error;
 mod group;
 mod history;
+mod image;
 mod keeping;
 mod lock;
 mod log;
@@ -34,6 +35,7 @@ mod record;
 mod repair;
 mod roll;
 mod seen;
+pub(crate) mod restored;
 mod snapshot;
 mod views;
 
@@ -50,6 +52,7 @@ pub use control::{Ask, Control, EvolutionFeedback, ResourceNotice, StudyCommand}
 pub use error::{CommitError, OpenError, ReadError};
 pub use group::{Effects, Evaluation, Group, StoredRecommendation, StoredReport, Totals};
 pub use history::{Bucket, HistorySize, Pace, Retention, Tidied};
+pub use image::{CHUNK_BYTES, Contents, Image, Rebuild};
 pub use log::Groups;
 pub use medium::Faults;
 pub use query::{
@@ -117,6 +120,8 @@ pub struct Store {
     disk_bytes_max: AtomicU64,
     /// Bytes of groups since a snapshot was begun.
     tail_bytes: AtomicU64,
+    /// The oldest group that an [`Image`] still needs; the largest number without one. Held while log segments go.
+    image_needs_from: Mutex<u64>,
     _lock: lock::FolderLock,
 }
 
@@ -151,6 +156,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         let lock = lock::FolderLock::take(dir)?;
+        restored::take(dir).map_err(|e| OpenError::io(dir, e))?;
         let (views, applied) = views::Views::open(dir, config.views_cache_bytes, faults)?;
         let log_dir = dir.join("log");
         let cache_bytes = config.log_cache_bytes;
@@ -194,6 +200,7 @@ impl Store {
             over_budget_bytes: AtomicU64::new(0),
             disk_bytes_max: AtomicU64::new(u64::MAX),
             tail_bytes: AtomicU64::new(0),
+            image_needs_from: Mutex::new(u64::MAX),
             writer: Mutex::new(Writer {
                 totals,
                 groups_since_checkpoint: 0,
@@ -213,8 +220,9 @@ impl Store {
             return Ok(());
         };
         let from = first_seq.max(self.history.flushed_seq() + 1);
-        for read in self.log.groups_with_size(from, last_seq) {
-            let (group, n_bytes) = read?;
+        for read in self.log.records(from, last_seq) {
+            let (group, bytes) = read?;
+            let n_bytes = bytes.len() as u64;
             if self.history.is_head_full() {
                 self.history.flush()?;
             }
