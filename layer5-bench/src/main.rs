@@ -3,6 +3,7 @@
 
 mod optimize_suite;
 mod patterns_suite;
+mod tuning_suites;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -76,6 +77,8 @@ enum Suite {
     /// Gains of the optimizer over random search on known functions, beside its peers.
     Optimize(optimize_suite::OptimizeArguments),
     #[command(flatten)]
+    Tuning(tuning_suites::TuningSuite),
+    #[command(flatten)]
     Patterns(patterns_suite::PatternsSuite),
 }
 
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
                 print(planted.output, &table, &json).map_err(Failure::new)
             }
             Suite::Optimize(arguments) => optimize_suite::run(arguments).map_err(Failure::new),
+            Suite::Tuning(suite) => tuning_suites::run(suite).map_err(Failure::new),
             Suite::Patterns(suite) => patterns_suite::run(suite).map_err(Failure::new),
         },
         Command::Load(tool) => tool.run(load::run),

@@ -4,6 +4,7 @@
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
 
 use crate::linalg::distance2;
 use crate::sampler::{Known, Proposal, SamplerKind};
@@ -18,9 +19,33 @@ const CLOSE: f64 = 5e-6;
 /// Scatter above this share of the spread is noise.
 pub const SHARE_MAX: f64 = 1e-3;
 
+/// Shares for which one pair is not enough: two noisy values may be alike by luck, and a steep objective may differ.
+const DOUBTFUL: std::ops::Range<f64> = SHARE_MAX / 30.0..SHARE_MAX * 30.0;
+/// Probes after which the mean of what was seen is believed.
+const PROBES_MAX: u8 = 3;
+
+/// Probes made so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Probes(u8);
+
+impl Probes {
+    /// A place to probe, while it is not known whether there is noise.
+    pub fn next(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
+        let is_due = match share(known) {
+            _ if self.0 >= PROBES_MAX => false,
+            None => self.0 == 0,
+            Some(share) => DOUBTFUL.contains(&share),
+        };
+        if !is_due {
+            return None;
+        }
+        self.0 += 1;
+        probe(known, rng)
+    }
+}
+
 /// A place beside the best observation; `None` if no axis is continuous.
-#[must_use]
-pub fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
+fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
     let mut unit = known.x[known.best()?].clone();
     let mut moves = false;
     for (j, u) in unit.iter_mut().enumerate() {
@@ -39,13 +64,26 @@ pub fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
     moves.then_some(proposal)
 }
 
-/// Standard deviation of the noise as a share of the distance from the best to the middle value, from pairs of
-/// observations at practically one place; `None` if there is no such pair.
+/// Standard deviation of the noise as a share of the distance from the best to the middle value; `None` as
+/// [`deviation`].
 ///
 /// # Cost
-/// `n^2` comparisons of one coordinate, at the latest and best 200 observations.
+/// That of [`deviation`].
 #[must_use]
 pub fn share(known: &Known<'_>) -> Option<f64> {
+    let half = 0.5 * deviation(known)?;
+    let mut sorted = known.objective.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let spread = 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0];
+    Some(if spread > 0.0 { half / spread } else { 0.0 })
+}
+
+/// Standard deviation of the noise, from pairs of observations at practically one place; `None` if there is no such pair.
+///
+/// # Cost
+/// `n^2` comparisons of one coordinate, at the first 200 observations.
+#[must_use]
+pub fn deviation(known: &Known<'_>) -> Option<f64> {
     let n = known.y.len().min(200);
     let limit = CLOSE * CLOSE * known.cube.len() as f64;
     let (mut sum, mut pairs) = (0.0, 0);
@@ -60,15 +98,9 @@ pub fn share(known: &Known<'_>) -> Option<f64> {
             }
         }
     }
-    if pairs == 0 {
-        return None;
-    }
-    let mut sorted = known.objective.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let spread = 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0];
     // The mean distance of two normal values is 2 / sqrt(pi) standard deviations.
-    let scatter = sum / f64::from(pairs) * std::f64::consts::PI.sqrt() / 2.0;
-    Some(if spread > 0.0 { scatter / spread } else { 0.0 })
+    let deviation = sum / f64::from(pairs.max(1)) * std::f64::consts::PI.sqrt();
+    (pairs > 0).then_some(deviation.min(f64::MAX))
 }
 
 #[cfg(test)]
@@ -94,7 +126,6 @@ mod tests {
             pending: &[],
             failed: &[],
             n_asked: 0,
-            budget: None,
             seed: 0,
         };
         if let Some(best) = known.best() {
@@ -102,6 +133,15 @@ mod tests {
             assert!((unit[0] - x[best][0]).abs() <= PROBE && (0.0..=1.0).contains(&unit[0]));
         }
         share(&known)
+    }
+
+    #[test]
+    fn values_that_are_alike_by_luck_are_probed_again() {
+        assert!(
+            DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.002, 3.0]).expect("a pair"))
+        );
+        assert!(!DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.0, 3.0]).expect("a pair")));
+        assert!(!DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.5, 3.0]).expect("a pair")));
     }
 
     #[test]

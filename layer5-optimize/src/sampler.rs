@@ -124,8 +124,6 @@ pub struct Known<'a> {
     pub failed: &'a [(u64, Vec<f64>)],
     /// How many trials were asked before this one; its own number.
     pub n_asked: u64,
-    /// How many evaluations the caller means to spend in all, if known.
-    pub budget: Option<usize>,
     /// The study's seed.
     pub seed: u64,
 }

@@ -19,7 +19,7 @@ use self::warp::Warp;
 use crate::acquisition::{Search, maximize_log_ei, minimize_cautiously};
 use crate::design::sobol::scrambled;
 use crate::linalg::distance2;
-use crate::noise;
+use crate::noise::{self, Probes};
 use crate::sampler::{Expected, Known, Proposal, Sampler, SamplerKind};
 use crate::seed::stream;
 use crate::trial::Why;
@@ -358,21 +358,21 @@ fn choose_bend(
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GpSampler {
     fitted: Fitted,
-    is_probed: bool,
+    #[serde(default)]
+    probes: Probes,
 }
 
 impl Sampler for GpSampler {
     fn propose(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
         let d = known.cube.len();
         let n_design = (d + 3).min(20);
-        if known.n_used() >= n_design && !self.is_probed {
-            self.is_probed = true;
-            if let Some(proposal) = noise::probe(known, rng) {
-                return Proposal {
-                    by: SamplerKind::Gp,
-                    ..proposal
-                };
-            }
+        if known.n_used() >= n_design
+            && let Some(proposal) = self.probes.next(known, rng)
+        {
+            return Proposal {
+                by: SamplerKind::Gp,
+                ..proposal
+            };
         }
         let surrogate = if known.n_used() < n_design {
             None

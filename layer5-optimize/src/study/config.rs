@@ -70,8 +70,8 @@ pub struct StudyConfig {
     pub stop_below: Option<f64>,
     /// Fixes every random choice.
     pub seed: u64,
-    /// How many evaluations the caller means to spend, if known: local search begins earlier where there are few.
-    /// Asking beyond it is allowed; [`super::Study::stop_reason`] says when it is spent.
+    /// How many evaluations the caller means to spend, if known. Asking beyond it is allowed;
+    /// [`super::Study::stop_reason`] says when it is spent.
     pub budget: Option<usize>,
     /// What suggests points.
     pub sampler: SamplerKind,

@@ -11,12 +11,15 @@ mod safety;
 mod suggest;
 mod view;
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::advice::StopReason;
 pub use self::config::{Direction, Safe, StudyConfig};
 use self::view::UnitView;
 use crate::error::{ConfigError, PointError, TellError};
+use crate::gp::Surrogate;
 use crate::pruning::Verdict;
 use crate::sampler::{AnySampler, Sampler, SamplerKind};
 use crate::seed::stream;
@@ -48,6 +51,8 @@ pub struct Study {
     sampler: AnySampler,
     is_closed: bool,
     view: UnitView,
+    /// What advice rests on: fitted when it is first asked for after something was told.
+    model: OnceLock<Option<Surrogate>>,
 }
 
 /// What is written down of a study; the rest follows from it.
@@ -82,6 +87,7 @@ impl From<Study> for SavedStudy {
             sampler,
             is_closed,
             view: _,
+            model: _,
         } = study;
         Self {
             config,
@@ -125,6 +131,7 @@ impl TryFrom<SavedStudy> for Study {
             sampler,
             is_closed,
             view,
+            model: OnceLock::new(),
         })
     }
 }
@@ -151,6 +158,7 @@ impl Study {
             sampler,
             is_closed: false,
             view,
+            model: OnceLock::new(),
         })
     }
 
@@ -373,6 +381,7 @@ impl Study {
     fn remember(&mut self, observation: Observation) {
         self.view.told(&observation, &self.config);
         self.observations.push(observation);
+        self.model = OnceLock::new();
     }
 
     /// The place of a trial that may still be told.

@@ -161,7 +161,6 @@ impl UnitView {
             pending: &self.pending,
             failed: &self.failed,
             n_asked,
-            budget: config.budget,
             seed: config.seed,
         }
     }
