@@ -4,6 +4,7 @@
 //! Invariants: it listens only when the replay is done, so whoever reaches it finds it ready; it stops in the order
 //! unready, drain, snapshot, leave.
 
+mod reload;
 mod restore;
 mod rooms;
 
@@ -21,13 +22,17 @@ use layer5_core::Timestamp;
 use layer5_ingest::{Arrival, DedupWindow, ring::mpsc, shard_of};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle as Task};
 
+pub use reload::{ReloadError, Reloaded};
 use restore::{Snapshot, replay, restored_names, tuner_for};
-use rooms::{border_limits, fleet_watch, keeping, roles, store_config, what_moves};
+use rooms::{
+    border_limits, fitted, fleet_watch, keeping, know_metrics, roles, store_config, watch_settings,
+    what_moves,
+};
 
 use crate::{
     backup::{BackupDesk, BackupThread},
     clock,
-    config::Config,
+    config::{Config, InForce},
     counters::Counters,
     deliveries::Deliveries,
     http::{self, Doors, DoorsSetup, Tokens},
@@ -35,9 +40,9 @@ use crate::{
     metrics::Meters,
     neighbours::DoorError,
     pipeline::{self, Committer, Inbox, KeeperLinks, ShardLinks, StopReason},
-    refinery::shard::SavedAgent,
+    refinery::{asked::Asked, shard::SavedAgent},
     sources::Sources,
-    store::{OpenError, ReadError, Store},
+    store::{Control, OpenError, ReadError, Store},
 };
 
 /// Messages that may wait for the committer.
@@ -128,6 +133,10 @@ pub struct Running {
     /// Where everything durable is.
     pub data_dir: PathBuf,
     doors: Doors,
+    config: InForce,
+    intake: Intake,
+    names: SharedNames,
+    counters: Arc<Counters>,
     inbox: Sender<Inbox>,
     tuner_feed: Sender<pipeline::TunerFeed>,
     studies_feed: Sender<pipeline::StudiesFeed>,
@@ -164,9 +173,11 @@ impl Running {
         drop(self.doors);
         let (committer, shards, tuner, feed) =
             (self.committer, self.shards, self.tuner, self.tuner_feed);
+        drop(self.intake);
         let KeeperLinks {
             stop: keep_on,
             threads: keepers,
+            ..
         } = self.keeper;
         let backup = self.backup;
         let (studies, studies_feed) = (self.studies, self.studies_feed);
@@ -241,11 +252,7 @@ struct Threads {
 }
 
 fn start_threads(config: Config) -> Result<Threads, StartError> {
-    let config = match (config.limits.memory_bytes, crate::process::memory_limit()) {
-        (0, None) => config,
-        (0, Some(bytes)) => config.fitted_to(bytes as usize),
-        (bytes, _) => config.fitted_to(bytes),
-    };
+    let config = fitted(config);
     let store = Arc::new(Store::open(&config.store.data_dir, &store_config(&config))?);
     let deliveries = Arc::new(Deliveries::new(&config)?);
     let counters = Arc::new(Counters::default());
@@ -268,10 +275,13 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let (inbox, inbox_end) = bounded(INBOX_LEN);
     let (tuner_feed, tuner_end) = bounded(TUNER_FEED_LEN);
     let n_shards = config.pipeline.n_shards();
-    let mut saved: Vec<Vec<SavedAgent>> = vec![Vec::new(); n_shards];
+    let mut saved: Vec<pipeline::Saved> = (0..n_shards).map(|_| Default::default()).collect();
     let newest = snapshot.agents.iter().map(SavedAgent::newest).max();
     for agent in snapshot.agents {
-        saved[shard_of(agent.agent(), n_shards)].push(agent);
+        saved[shard_of(agent.agent(), n_shards)].agents.push(agent);
+    }
+    for asked in snapshot.asked {
+        saved[shard_of(asked.agent(), n_shards)].asked.push(asked);
     }
     let setup = pipeline::ShardSetup {
         watch: fleet_watch(),
@@ -286,7 +296,8 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         meters: Arc::clone(&meters),
     };
     let machine = |error: std::io::Error| StartError::Machine(format!("no thread: {error}"));
-    let shards = pipeline::spawn_shards(&setup, saved).map_err(machine)?;
+    let asked = Arc::new(Asked::new(&snapshot.watch, &names));
+    let shards = pipeline::spawn_shards(&setup, &asked, saved).map_err(machine)?;
     let tuner = tuner_for(snapshot.tuner, cohorts, &names)?;
     let tuner = pipeline::spawn_tuner(
         tuner,
@@ -326,13 +337,15 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         Arc::clone(&counters),
         Arc::clone(&askers),
     );
-    let (rings, doors_to_shards, shard_threads) = taken_apart(shards);
+    let (rings, asked, doors_to_shards, shard_threads) = taken_apart(shards);
     let mut committer = Committer {
         store: Arc::clone(&store),
         intake: intake_end,
         inbox: inbox_end,
         refused,
         shards: rings,
+        asked,
+        watch: snapshot.watch,
         tuner: tuner_feed.clone(),
         studies: studies_feed.clone(),
         names: Arc::clone(&names),
@@ -364,6 +377,11 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     };
     let offsets = store.offsets().map_err(unreadable)?;
     replay(&mut committer, snapshot.seq, first_event_again, &config)?;
+    let wanted = watch_settings(&config);
+    if wanted != committer.watch {
+        know_metrics(&wanted, &names, &config)?;
+        committer.begin_with(Control::Watch(wanted));
+    }
     let keeper = pipeline::spawn_keeper(Arc::clone(&store), Arc::clone(&counters), keeping)
         .map_err(machine)?;
     let (backups, backup) =
@@ -380,7 +398,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let sources = Sources::new(&config.sources, offsets);
     let setup = DoorsSetup {
         links: sources.links(),
-        config,
+        config: InForce::new(config),
         intake,
         names,
         store,
@@ -421,13 +439,17 @@ impl Threads {
         };
         let (api_at, metrics_at) = (address(&api), address(&metrics));
         let (stop_tasks, stop) = watch::channel(false);
-        let data_dir = self.setup.config.store.data_dir.clone();
+        let config = self.setup.config.clone();
+        let in_force = config.get();
+        let data_dir = in_force.store.data_dir.clone();
+        let names = Arc::clone(&self.setup.names);
+        let (intake, counters) = (self.setup.intake.clone(), Arc::clone(&self.setup.counters));
         let store = Arc::clone(&self.setup.store);
         let mut tasks = self.setup.deliveries.start(store, &self.inbox, &stop);
         tasks.extend(self.sources.start(&self.setup.intake, &stop));
         let bounds = http::Bounds {
-            connections_max: self.setup.config.http.connections_max,
-            read_ahead_bytes: self.setup.config.http.read_ahead_bytes,
+            connections_max: in_force.http.connections_max,
+            read_ahead_bytes: in_force.http.read_ahead_bytes,
         };
         let doors = Doors::new(self.setup, tokens);
         tasks.extend([
@@ -450,6 +472,10 @@ impl Threads {
             metrics: metrics_at,
             data_dir,
             doors,
+            config,
+            intake,
+            names,
+            counters,
             inbox: self.inbox,
             tuner_feed: self.tuner_feed,
             studies_feed: self.studies_feed,
@@ -478,23 +504,26 @@ async fn refresh_metrics(doors: Doors, mut stop: watch::Receiver<bool>) {
 
 type TakenApart = (
     Vec<layer5_ingest::ring::spsc::Producer<pipeline::ShardFeed>>,
+    Vec<Sender<Arc<Asked>>>,
     Vec<(Sender<pipeline::ShardQuery>, layer5_ingest::ring::Gauge)>,
     Vec<JoinHandle<()>>,
 );
 
 /// The committer gets the rings, the doors the questions and gauges, and whoever stops the threads.
 fn taken_apart(shards: Vec<ShardLinks>) -> TakenApart {
-    let mut apart: TakenApart = (Vec::new(), Vec::new(), Vec::new());
+    let mut apart: TakenApart = Default::default();
     for ShardLinks {
         ring,
+        asked,
         questions,
         gauge,
         thread,
     } in shards
     {
         apart.0.push(ring);
-        apart.1.push((questions, gauge));
-        apart.2.push(thread);
+        apart.1.push(asked);
+        apart.2.push((questions, gauge));
+        apart.3.push(thread);
     }
     apart
 }

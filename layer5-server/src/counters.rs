@@ -66,6 +66,12 @@ pub struct Counters {
     pub sample_blocks_expired: Count,
     /// Blocks of aggregates that went, by age or by the disk budget.
     pub bucket_blocks_expired: Count,
+    /// Configurations that were asked for while the service ran: taken, and refused.
+    pub config_reloads: [Count; 2],
+    /// Whether the files of the configuration, as they are, are refused.
+    pub config_refused: AtomicBool,
+    /// Keys of the configuration that wait for a restart.
+    pub config_restart_needed: AtomicU64,
     /// Whether the store failed: nothing is taken any more.
     pub failed: AtomicBool,
     /// Whether the disk is too full to take anything now.

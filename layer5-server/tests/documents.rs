@@ -22,6 +22,14 @@ fn the_page_of_metrics_is_the_catalogue() {
 }
 
 #[test]
+fn the_page_of_the_configuration_is_written_from_the_types() {
+    agrees(
+        "docs/operating/configuration.md",
+        &layer5_server::config::document::page(),
+    );
+}
+
+#[test]
 fn names_follow_the_conventions_of_prometheus() {
     for metric in METRICS {
         assert_eq!(

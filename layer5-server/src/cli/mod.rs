@@ -7,6 +7,7 @@ mod alertmanager;
 mod analyze;
 mod backup;
 mod check;
+mod config;
 mod deadletter;
 pub mod demo;
 mod log;
@@ -42,6 +43,7 @@ Environment:
   NO_COLOR         no colours
   RUST_LOG         what the service logs, such as info or layer5_server=debug,warn
   LAYER7_API_URL   where recommendations go    LAYER8_API_URL   where resource advice goes
+  LAYER5_CONFIG    the configuration's file         LAYER5_ENV       the environment, whose overlay is added
   LAYER5_<SECTION>__<KEY>   any key of the configuration, such as LAYER5_HTTP__LISTEN=127.0.0.1:8080";
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +54,7 @@ enum Command {
     Analyze(analyze::AnalyzeArgs),
     Optimize(optimize::OptimizeArgs),
     Status(status::StatusArgs),
+    Config(config::ConfigArgs),
     Check(check::CheckArgs),
     Probe(check::ProbeArgs),
     Alert(alertmanager::alert::AlertArgs),
@@ -78,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Analyze(args) => analyze::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Probe(args) => check::run_probe(&args),
         Command::Alert(args) => alertmanager::alert::run(&args),
@@ -108,6 +112,11 @@ impl Failure {
             code,
             message: message.to_string(),
         }
+    }
+
+    /// What it says.
+    fn message(&self) -> &str {
+        &self.message
     }
 }
 

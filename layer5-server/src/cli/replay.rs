@@ -118,7 +118,7 @@ async fn start(folder: &Path, oldest: Timestamp) -> Result<app::Running, Failure
     config.store.data_dir = folder.to_owned();
     config.log.level = "warn".into();
     config.log.format = LogFormat::Text;
-    log::start(&config.log)?;
+    let _level = log::start(&config.log)?;
     let age = clock::now().seconds_since(oldest);
     config.limits.max_age_seconds = age.max(0.0) + 86_400.0;
     // What a recording holds is old and is to be shown all the same.

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
-
 /// Backups of the data folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BackupConfig {
     /// The folder of the backups, on another disk than the data; without one none are made.
@@ -34,26 +33,5 @@ impl Default for BackupConfig {
             keep_daily: 14,
             keep_weekly: 8,
         }
-    }
-}
-
-impl BackupConfig {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let (key, hours) = ("backup.every_hours", self.every_hours);
-        if !(hours == 0.0 || (0.01..=8760.0).contains(&hours)) {
-            let legal = "0 (only when asked), or 0.01 to 8760";
-            return Err(ConfigError::invalid(key, hours, legal));
-        }
-        let kept = [
-            ("backup.keep_last", self.keep_last),
-            ("backup.keep_daily", self.keep_daily),
-            ("backup.keep_weekly", self.keep_weekly),
-        ];
-        for (key, n) in kept {
-            if n > 10_000 {
-                return Err(ConfigError::invalid(key, n, "0 to 10000"));
-            }
-        }
-        Ok(())
     }
 }

@@ -21,7 +21,7 @@ use super::{gate::Gate, problem::Problem, roles::Tokens};
 use crate::{
     backup::BackupDesk,
     clock,
-    config::Config,
+    config::{Config, InForce},
     counters::Counters,
     deliveries::Deliveries,
     intake::{Intake, SharedNames, Source},
@@ -44,7 +44,7 @@ const STUDY_COMMANDS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct DoorsSetup {
     /// The configuration in force.
-    pub config: Config,
+    pub config: InForce,
     /// The border.
     pub intake: Intake,
     /// Names and numbers.
@@ -78,7 +78,7 @@ pub struct DoorsSetup {
 /// What a handler may touch.
 #[derive(Clone, Debug)]
 pub struct Doors {
-    pub(super) config: Arc<Config>,
+    config: InForce,
     pub(super) tokens: Arc<Tokens>,
     pub(super) intake: Intake,
     pub(super) gate: Arc<Gate>,
@@ -106,8 +106,8 @@ impl Doors {
     /// Doors into a running service.
     pub(crate) fn new(setup: DoorsSetup, tokens: Tokens) -> Self {
         Self {
-            gate: Arc::new(Gate::new(&setup.config.http)),
-            config: Arc::new(setup.config),
+            gate: Arc::new(Gate::new(&setup.config.get().http)),
+            config: setup.config,
             tokens: Arc::new(tokens),
             intake: setup.intake,
             names: setup.names,
@@ -127,6 +127,11 @@ impl Doors {
             stopping: Arc::default(),
             handing_out: Arc::default(),
         }
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.get()
     }
 
     /// From here on the service is unready: it stops.
@@ -157,7 +162,7 @@ impl Doors {
     }
 
     pub(super) fn has_cohort_for(&self, agent: &str) -> bool {
-        self.config
+        self.config()
             .cohort
             .iter()
             .any(|cohort| cohort.matches(agent) && !cohort.parameter.is_empty())

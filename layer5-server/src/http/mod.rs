@@ -106,7 +106,8 @@ const ROUTES: &[Route] = &[
 
 /// The router of the API.
 pub(crate) fn router(doors: Doors) -> Router {
-    let limits = &doors.config.http;
+    let config = doors.config();
+    let limits = &config.http;
     let patience = Duration::from_secs_f64(limits.request_timeout_seconds);
     let body_bytes_max = limits.body_bytes_max;
     let room = Arc::new(Semaphore::new(limits.requests_max));

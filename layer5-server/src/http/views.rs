@@ -13,7 +13,7 @@ use super::{
     problem::Problem,
     wire::Paging,
 };
-use crate::store::PatternQuery;
+use crate::{config::secrets, store::PatternQuery};
 
 /// `GET /api/v1/status`.
 pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
@@ -40,10 +40,10 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
     let ack = doors.meters.ack_percentiles();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "color": doors.config.color,
+        "color": doors.config().color,
         "ready": doors.unready_reasons().is_empty(),
         "uptime_seconds": doors.meters.uptime().as_secs_f64(),
-        "data_dir": doors.config.store.data_dir,
+        "data_dir": doors.config().store.data_dir,
         "reports": {
             "received": counters.received_in_all(),
             "stored": totals.reports,
@@ -291,7 +291,10 @@ pub(crate) async fn experiments(State(doors): State<Doors>) -> Result<Json<Value
     Ok(Json(json!({ "experiments": experiments })))
 }
 
-/// `GET /api/v1/config`: there are no secrets in it, only the names of their files.
+/// `GET /api/v1/config`: of secrets the names of their files; a password in an address is hidden.
 pub(crate) async fn config(State(doors): State<Doors>) -> Json<Value> {
-    Json(serde_json::to_value(&*doors.config).expect("a configuration is JSON"))
+    let config = doors.config();
+    let mut shown = serde_json::to_value(&*config).expect("a configuration is JSON");
+    secrets::hide_in(&mut shown);
+    Json(shown)
 }

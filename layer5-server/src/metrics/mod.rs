@@ -309,6 +309,18 @@ impl Meters {
         self.counter("layer5_store_commits_total", &[], counters.commits.get());
         let dropped = counters.dead_letters_dropped.get();
         self.counter("layer5_dead_letters_dropped_total", &[], dropped);
+        for (outcome, count) in ["applied", "refused"]
+            .into_iter()
+            .zip(&counters.config_reloads)
+        {
+            let labels = [("outcome", outcome)];
+            self.counter("layer5_config_reloads_total", &labels, count.get());
+        }
+        let is_refused = counters.config_refused.load(Relaxed);
+        let successful = f64::from(u8::from(!is_refused));
+        self.gauge("layer5_config_reload_successful", &[], successful);
+        let waiting = counters.config_restart_needed.load(Relaxed);
+        self.gauge("layer5_config_restart_needed", &[], waiting as f64);
     }
 
     /// What the store takes, and what its keeper did.

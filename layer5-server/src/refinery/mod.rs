@@ -8,9 +8,11 @@
 //! Reference: docs/decisions/0004-refinery.md.
 
 pub mod ask;
+pub mod asked;
 pub mod cohort;
 pub mod control_level;
 pub mod incidents;
+pub mod limit;
 pub mod member;
 pub mod peers;
 pub mod reading;

@@ -120,15 +120,7 @@ fn facts(body: &mut String, study: &Study, told: &Told<'_>) {
             "brought from elsewhere",
         ),
     ];
-    body.push_str("<ul class=\"facts\">");
-    for (value, name) in items {
-        let _ = write!(
-            body,
-            "<li><b>{}</b><span>{name}</span></li>",
-            escape(&value)
-        );
-    }
-    body.push_str("</ul>\n");
+    body.push_str(&super::facts(items));
 }
 
 /// What to use.

@@ -48,7 +48,10 @@ use layer5_core::codec::PAYLOAD_BYTES_MAX;
 use layer5_core::{PatternEvent, PatternKind, Rejection, Timestamp};
 use uuid::Uuid;
 
-pub use control::{Ask, Control, EvolutionFeedback, ResourceNotice, StudyCommand};
+pub use control::{
+    Ask, Control, EvolutionFeedback, MetricSettings, ResourceNotice, StudyCommand,
+    TemplateSettings, WatchSettings,
+};
 pub use error::{CommitError, OpenError, ReadError};
 pub use group::{Effects, Evaluation, Group, StoredRecommendation, StoredReport, Totals};
 pub use history::{Bucket, HistorySize, Pace, Retention, Tidied};

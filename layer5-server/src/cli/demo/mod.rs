@@ -180,7 +180,7 @@ async fn set_up(args: &DemoArgs) -> Result<Stage, String> {
     if let Ok(level) = std::env::var("RUST_LOG") {
         config.log.level = level;
     }
-    log::start(&config.log).map_err(|failure| failure.message)?;
+    let _level = log::start(&config.log).map_err(|failure| failure.message)?;
     let neighbours = match args.source {
         Source::Host => None,
         Source::Fleet => Some(Neighbours {
