@@ -18,9 +18,12 @@ const CLOSE: f64 = 5e-6;
 /// Scatter above this share of the spread is noise.
 pub const SHARE_MAX: f64 = 1e-3;
 
-/// A place beside the best observation; `None` if no axis is continuous.
+/// A place beside the best observation; `None` if no axis is continuous, or the noise was stated.
 #[must_use]
 pub fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
+    if stated(known).is_some() {
+        return None;
+    }
     let mut unit = known.x[known.best()?].clone();
     let mut moves = false;
     for (j, u) in unit.iter_mut().enumerate() {
@@ -40,12 +43,16 @@ pub fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
 }
 
 /// Standard deviation of the noise as a share of the distance from the best to the middle value, from pairs of
-/// observations at practically one place; `None` if there is no such pair.
+/// observations at practically one place, or as it was stated; `None` if there is no such pair and nothing was stated.
 ///
 /// # Cost
 /// `n^2` comparisons of one coordinate, at the latest and best 200 observations.
 #[must_use]
 pub fn share(known: &Known<'_>) -> Option<f64> {
+    if let Some(sd) = stated(known) {
+        let spread = spread(known);
+        return Some(if spread > 0.0 { 0.5 * sd / spread } else { 0.0 });
+    }
     let n = known.y.len().min(200);
     let limit = CLOSE * CLOSE * known.cube.len() as f64;
     let (mut sum, mut pairs) = (0.0, 0);
@@ -63,12 +70,34 @@ pub fn share(known: &Known<'_>) -> Option<f64> {
     if pairs == 0 {
         return None;
     }
-    let mut sorted = known.objective.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let spread = 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0];
+    let spread = spread(known);
     // The mean distance of two normal values is 2 / sqrt(pi) standard deviations.
     let scatter = sum / f64::from(pairs) * std::f64::consts::PI.sqrt() / 2.0;
     Some(if spread > 0.0 { scatter / spread } else { 0.0 })
+}
+
+/// Root mean square of the stated noise; `None` where none was stated.
+fn stated(known: &Known<'_>) -> Option<f64> {
+    let single = |row: &'_ Vec<f64>| row.first().copied().filter(|_| row.len() == 1);
+    let stated = known.noise_sd.iter().filter_map(single);
+    let (n, largest) = stated
+        .clone()
+        .fold((0.0, 0.0f64), |(n, largest), sd| (n + 1.0, largest.max(sd)));
+    if n == 0.0 || largest == 0.0 {
+        return (n > 0.0).then_some(0.0);
+    }
+    let sum: f64 = stated.map(|sd| (sd / largest).powi(2)).sum();
+    Some(largest * (sum / n).sqrt())
+}
+
+/// Half the distance from the best to the middle value.
+fn spread(known: &Known<'_>) -> f64 {
+    let mut sorted = known.objective.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.as_slice() {
+        [] => 0.0,
+        sorted => 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0],
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +117,7 @@ mod tests {
             y,
             objective: y,
             values: &[],
+            noise_sd: &[],
             constraints: &[],
             violation: &[],
             trial: &vec![None; y.len()],

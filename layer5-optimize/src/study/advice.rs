@@ -141,15 +141,28 @@ impl Study {
     }
 
     /// A model of the single objective, fitted to everything told.
-    pub(crate) fn surrogate(&self) -> Option<Surrogate> {
+    fn surrogate(&self) -> Option<Surrogate> {
         if self.config.n_objectives() > 1 {
             return None;
         }
-        Surrogate::fit(
-            &self
-                .view
-                .known(&self.config, None, self.trials.len() as u64),
-        )
+        self.surrogate_of(0)
+    }
+
+    /// A model of one objective, to be minimised, fitted to everything told; `None` if there is no such objective, or too
+    /// little was told.
+    pub(crate) fn surrogate_of(&self, objective: usize) -> Option<Surrogate> {
+        let n_asked = self.trials.len() as u64;
+        let known = self.view.known(&self.config, None, n_asked);
+        match self.config.n_objectives() {
+            1 if objective == 0 => Surrogate::fit(&known),
+            m if objective < m => known.one_objective(objective, Surrogate::fit),
+            _ => None,
+        }
+    }
+
+    /// The sign that makes an objective one to be minimised.
+    pub(crate) fn sign(&self, objective: usize) -> f64 {
+        self.config.signs().nth(objective).unwrap_or(1.0)
     }
 
     /// The axes, for [`crate::insight`].

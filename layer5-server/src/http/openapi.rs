@@ -13,6 +13,7 @@ use utoipa::{
 };
 
 use super::{ROUTES, Route, wire};
+use crate::study_desk;
 
 /// `GET /openapi.json`.
 pub(crate) async fn document() -> Json<Value> {
@@ -115,6 +116,12 @@ fn schemas() -> Value {
         ("FirstMoverRow", wire::FirstMoverRow::schema()),
         ("MoversRow", wire::MoversRow::schema()),
         ("ResourcesRequest", wire::ResourcesRequest::schema()),
+        ("StudyInit", study_desk::Init::schema()),
+        ("StudyAsk", study_desk::Ask::schema()),
+        ("StudyTell", study_desk::Tell::schema()),
+        ("StudyIntermediate", study_desk::Intermediate::schema()),
+        ("StudyObserve", study_desk::Observe::schema()),
+        ("StudyLearn", study_desk::Learn::schema()),
     ] {
         all.insert(name.into(), of(schema));
     }
