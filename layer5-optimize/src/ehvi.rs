@@ -1,7 +1,7 @@
 //! Several objectives by a Gaussian process of each: the place where the dominated volume is expected to grow most.
 //! In: [`Known`] with the values of every objective. Out: proposals. Called from: [`crate::study`].
 //! How: a process per objective, in its own warped units, where dominance and fronts are what they were; the reference is a
-//! little worse than the front. Pending trials come out as expected and stand on the front; failed ones as badly as
+//! little worse than the front, which is that of the means. Pending trials come out as expected and stand on the front; failed ones as badly as
 //! anything seen. Constraints count by the probability that they are kept. One objective makes it expected improvement.
 //! Invariants: one to [`OBJECTIVES_MAX`] objectives; of a front above [`crate::acquisition::hypervolume::FRONT_MAX`] rows
 //! those with most room count.
@@ -80,12 +80,16 @@ impl Ehvi {
 /// The place of the largest expected gain.
 fn most_gain(known: &Known<'_>, models: &[Surrogate], rng: &mut Pcg64) -> Vec<f64> {
     let m = models.len();
-    let in_model =
-        |values: &[f64]| -> Vec<f64> { (0..m).map(|k| models[k].to_model(values[k])).collect() };
+    // What a model expects where it was measured, not what was: by noise, and by what passes for it, some values are lucky,
+    // and the difference would be a sure gain at the same place for ever.
+    let expected = |u: &Vec<f64>| -> Vec<f64> {
+        let means = models.iter().map(|model| model.posterior.mean(u));
+        means.collect()
+    };
     let kept: Vec<usize> = (0..known.values.len())
         .filter(|i| known.violation[*i] <= 0.0)
         .collect();
-    let mut values: Vec<Vec<f64>> = kept.iter().map(|i| in_model(&known.values[*i])).collect();
+    let mut values: Vec<Vec<f64>> = kept.iter().map(|i| expected(&known.x[*i])).collect();
     let reference = reference(&values, m);
     let best: Vec<usize> = front(&values).into_iter().map(|i| kept[i]).collect();
     let stride = best.len().div_ceil(N_AROUND).max(1);
@@ -94,9 +98,7 @@ fn most_gain(known: &Known<'_>, models: &[Surrogate], rng: &mut Pcg64) -> Vec<f6
         .step_by(stride)
         .map(|i| known.x[*i].as_slice())
         .collect();
-    let pending = known.pending.iter();
-    values
-        .extend(pending.map(|(_, u)| models.iter().map(|model| model.posterior.mean(u)).collect()));
+    values.extend(known.pending.iter().map(|(_, u)| expected(u)));
     let gain = Gain::new(&values, &reference);
     let constraints = constraint_processes(known);
     let loss = |u: &[f64]| {

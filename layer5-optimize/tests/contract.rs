@@ -4,8 +4,8 @@
 mod spaces;
 
 use layer5_optimize::{
-    ConfigError, Direction, Domain, Limit, Outcome, Parameter, Point, PointError, SamplerKind,
-    Space, Study, StudyConfig, TellError, TrialId, TrialState, Value,
+    ConfigError, Direction, Domain, Limit, Outcome, Point, PointError, SamplerKind, Study,
+    StudyConfig, TellError, TrialId, TrialState, Value,
 };
 use spaces::{bowl, conditional, space, studies};
 

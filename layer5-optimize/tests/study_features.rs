@@ -517,3 +517,45 @@ fn intermediate_values_are_bounded() {
     ));
     study.tell(id, Outcome::Value(1.0)).expect("pending");
 }
+
+#[test]
+fn a_batch_looks_in_different_places_and_still_gets_there() {
+    // Fantasies: each of four trials at a time takes it that the others come out as expected.
+    for sampler in [SamplerKind::Gp, SamplerKind::Auto] {
+        let mut study = Study::new(StudyConfig {
+            sampler,
+            ..StudyConfig::new(floats(2))
+        })
+        .expect("fits");
+        let valley = |p: &Point| {
+            let x = xs(p);
+            (6.0 * x[0]).sin() + (x[1] - 0.4).powi(2)
+        };
+        for round in 0..6 {
+            let batch = study.ask_n(4);
+            for (i, a) in batch.iter().enumerate() {
+                for b in &batch[..i] {
+                    let away: f64 = xs(&a.point)
+                        .iter()
+                        .zip(xs(&b.point))
+                        .map(|(a, b)| (a - b).powi(2))
+                        .sum();
+                    // A local search narrows down in the end; a model that forgot its batch would repeat a point at once.
+                    assert!(
+                        round > 3 || away > 1e-8,
+                        "{sampler}, round {round}: {batch:?}"
+                    );
+                }
+            }
+            for trial in batch {
+                let value = valley(&trial.point);
+                study
+                    .tell(trial.id, Outcome::Value(value))
+                    .expect("pending");
+            }
+        }
+        // The bottom is at 3 pi / 2 / 6, which is .785, and .4.
+        let best = study.incumbent().expect("told").value;
+        assert!(best + 1.0 < 0.01, "{sampler}: {best}");
+    }
+}

@@ -242,6 +242,8 @@ impl Surrogate {
         for (_, u) in known.pending.iter().rev().take(ROWS_MAX / 2) {
             let mean = self.posterior.mean(u);
             self.posterior.append(u, mean);
+            // Else the place itself would still promise what is expected of it already.
+            self.best = self.best.min(mean);
         }
     }
 

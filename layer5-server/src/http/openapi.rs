@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use utoipa::{
-    PartialSchema,
+    PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
 
@@ -125,6 +125,11 @@ fn schemas() -> Value {
     ] {
         all.insert(name.into(), of(schema));
     }
+    // What a study's commands are made of.
+    let mut parts = Vec::new();
+    study_desk::Init::schemas(&mut parts);
+    study_desk::Tell::schemas(&mut parts);
+    all.extend(parts.into_iter().map(|(name, schema)| (name, of(schema))));
     all.insert(
         "Problem".into(),
         json!({

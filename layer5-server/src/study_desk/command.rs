@@ -79,6 +79,7 @@ pub(crate) struct Tell {
 /// What came of a run without a result.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = StudyLost)]
 pub(crate) enum Lost {
     /// It broke.
     Failed,

@@ -49,6 +49,7 @@ pub(crate) struct Init {
 /// Which way is better.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = StudyDirection)]
 enum Way {
     Minimize,
     Maximize,
@@ -66,6 +67,7 @@ impl From<Way> for Direction {
 /// A parameter.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[schema(as = StudyParameter)]
 enum Declared {
     Float {
         name: String,
@@ -104,6 +106,7 @@ enum Declared {
 /// When a parameter matters: an earlier one has one of these values.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = StudyCondition)]
 struct Condition {
     name: String,
     is: Vec<Value>,
@@ -112,6 +115,7 @@ struct Condition {
 /// Where no suggestion may be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schema(as = StudyLimit)]
 enum Bound {
     /// The weighted sum of parameters is at most this.
     Linear {
@@ -125,6 +129,7 @@ enum Bound {
 /// What every suggestion must be expected to keep.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = StudySafe)]
 struct Kept {
     /// No value may be worse than this.
     worst: f64,
@@ -138,6 +143,7 @@ struct Kept {
 /// How bad runs are found.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[schema(as = StudyPruner)]
 enum Judge {
     /// Worse than the median of the others at that step.
     Median {
