@@ -44,8 +44,11 @@ impl Probes {
     }
 }
 
-/// A place beside the best observation; `None` if no axis is continuous.
+/// A place beside the best observation; `None` if no axis is continuous, or the noise was stated.
 fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
+    if stated(known).is_some() {
+        return None;
+    }
     let mut unit = known.x[known.best()?].clone();
     let mut moves = false;
     for (j, u) in unit.iter_mut().enumerate() {
@@ -72,18 +75,20 @@ fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
 #[must_use]
 pub fn share(known: &Known<'_>) -> Option<f64> {
     let half = 0.5 * deviation(known)?;
-    let mut sorted = known.objective.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let spread = 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0];
+    let spread = spread(known);
     Some(if spread > 0.0 { half / spread } else { 0.0 })
 }
 
-/// Standard deviation of the noise, from pairs of observations at practically one place; `None` if there is no such pair.
+/// Standard deviation of the noise, as it was stated, or from pairs of observations at practically one place; `None` if
+/// nothing was stated and there is no such pair.
 ///
 /// # Cost
 /// `n^2` comparisons of one coordinate, at the first 200 observations.
 #[must_use]
 pub fn deviation(known: &Known<'_>) -> Option<f64> {
+    if let Some(sd) = stated(known) {
+        return Some(sd);
+    }
     let n = known.y.len().min(200);
     let limit = CLOSE * CLOSE * known.cube.len() as f64;
     let (mut sum, mut pairs) = (0.0, 0);
@@ -103,6 +108,30 @@ pub fn deviation(known: &Known<'_>) -> Option<f64> {
     (pairs > 0).then_some(deviation.min(f64::MAX))
 }
 
+/// Root mean square of the stated noise; `None` where none was stated.
+fn stated(known: &Known<'_>) -> Option<f64> {
+    let single = |row: &'_ Vec<f64>| row.first().copied().filter(|_| row.len() == 1);
+    let stated = known.noise_sd.iter().filter_map(single);
+    let (n, largest) = stated
+        .clone()
+        .fold((0.0, 0.0f64), |(n, largest), sd| (n + 1.0, largest.max(sd)));
+    if n == 0.0 || largest == 0.0 {
+        return (n > 0.0).then_some(0.0);
+    }
+    let sum: f64 = stated.map(|sd| (sd / largest).powi(2)).sum();
+    Some(largest * (sum / n).sqrt())
+}
+
+/// Half the distance from the best to the middle value.
+fn spread(known: &Known<'_>) -> f64 {
+    let mut sorted = known.objective.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.as_slice() {
+        [] => 0.0,
+        sorted => 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +149,7 @@ mod tests {
             y,
             objective: y,
             values: &[],
+            noise_sd: &[],
             constraints: &[],
             violation: &[],
             trial: &vec![None; y.len()],

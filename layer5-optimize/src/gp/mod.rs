@@ -5,6 +5,7 @@
 //! Reference: Jones, Schonlau and Welch (1998), <https://doi.org/10.1023/A:1008306431147>.
 
 pub mod fit;
+pub mod given_noise;
 pub mod kernel;
 pub mod posterior;
 pub mod warp;
@@ -12,7 +13,8 @@ pub mod warp;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use self::fit::{Hyper, Training};
+use self::fit::{Hyper, NoiseBounds, Training};
+use self::given_noise::GivenNoise;
 use self::kernel::{Shape, ordered_axes};
 pub use self::posterior::Posterior;
 use self::warp::Warp;
@@ -112,7 +114,14 @@ impl Surrogate {
         let bend = choose_bend(&ordered, &x, &y, &start, bends);
         let warp = Warp::new(&y, bend);
         let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
-        let training = Training::new(&ordered, &x, &z);
+        let given = GivenNoise::new(known, rows, &warp);
+        let pattern = given.as_ref().map(|noise| noise.pattern.as_slice());
+        let training = Training::new(&ordered, &x, &z).with_noise(pattern);
+        let bounds = match &given {
+            Some(noise) => NoiseBounds::Given(noise.ln_g_range()),
+            None if is_quiet => NoiseBounds::Quiet,
+            None => NoiseBounds::Free,
+        };
         let other = match start.shape {
             Shape::Matern52 => Shape::SquaredExponential,
             Shape::SquaredExponential => Shape::Matern52,
@@ -127,8 +136,8 @@ impl Surrogate {
         if warm.is_some() {
             starts.push(Hyper::start(d));
         }
-        let (hyper, _) = fit::fit(&training, &starts, is_quiet, evaluations_max)?;
-        Self::with_warp(known, &ordered, &x, &z, warp, Hyper { bend, ..hyper })
+        let (hyper, _) = fit::fit(&training, &starts, bounds, evaluations_max)?;
+        Self::with_warp(known, rows, &x, &z, warp, Hyper { bend, ..hyper })
     }
 
     /// Conditions on some of the observations with given hyperparameters.
@@ -140,19 +149,22 @@ impl Surrogate {
         }
         let warp = Warp::new(&y, hyper.bend);
         let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
-        let ordered = ordered_axes(known.cube);
-        Self::with_warp(known, &ordered, &x, &z, warp, hyper.clone())
+        Self::with_warp(known, rows, &x, &z, warp, hyper.clone())
     }
 
     fn with_warp(
         known: &Known<'_>,
-        ordered: &[bool],
+        rows: &[usize],
         x: &[&[f64]],
         z: &[f64],
         warp: Warp,
-        hyper: Hyper,
+        mut hyper: Hyper,
     ) -> Option<Self> {
-        let posterior = Posterior::new(&hyper, ordered, x, z).ok()?;
+        let ordered = ordered_axes(known.cube);
+        let posterior = match GivenNoise::new(known, rows, &warp) {
+            None => Posterior::new(&hyper, &ordered, x, z).ok()?,
+            Some(noise) => noise.posterior(&mut hyper, &ordered, x, z).ok()?,
+        };
         let kept = known
             .x
             .iter()
@@ -230,6 +242,8 @@ impl Surrogate {
         for (_, u) in known.pending.iter().rev().take(ROWS_MAX / 2) {
             let mean = self.posterior.mean(u);
             self.posterior.append(u, mean);
+            // Else the place itself would still promise what is expected of it already.
+            self.best = self.best.min(mean);
         }
     }
 
@@ -281,7 +295,7 @@ const CAUTION: f64 = 1.0;
 const ADVICE_REACH: f64 = 0.1;
 
 /// The rows a model is conditioned on, in the order of telling.
-fn rows(known: &Known<'_>) -> Vec<usize> {
+pub(crate) fn rows(known: &Known<'_>) -> Vec<usize> {
     let n = known.y.len();
     if n <= ROWS_MAX {
         return (0..n).collect();
@@ -403,7 +417,7 @@ impl Sampler for GpSampler {
 }
 
 /// A process of every constraint, and the highest value in its units that keeps it.
-fn constraint_processes(known: &Known<'_>) -> Vec<(Posterior, f64)> {
+pub(crate) fn constraint_processes(known: &Known<'_>) -> Vec<(Posterior, f64)> {
     let n = known.constraints.first().map_or(0, Vec::len);
     let rows = rows(known);
     let x: Vec<&[f64]> = rows.iter().map(|i| known.x[*i].as_slice()).collect();
@@ -414,12 +428,26 @@ fn constraint_processes(known: &Known<'_>) -> Vec<(Posterior, f64)> {
         let z: Vec<f64> = c.iter().map(|c| warp.forward(*c)).collect();
         let start = Hyper::start(known.cube.len());
         let training = Training::new(&ordered, &x, &z);
-        let hyper = fit::fit(&training, std::slice::from_ref(&start), false, 15);
+        let hyper = fit::fit(
+            &training,
+            std::slice::from_ref(&start),
+            NoiseBounds::Free,
+            15,
+        );
         let hyper = hyper.map_or(start, |(hyper, _)| hyper);
         let posterior = Posterior::new(&hyper, &ordered, &x, &z).ok()?;
         Some((posterior, warp.forward(0.0)))
     };
     (0..n).filter_map(process).collect()
+}
+
+/// Whether a snapped place breaks a limit, or is discrete and was suggested before.
+pub(crate) fn is_taken(known: &Known<'_>, u: &[f64]) -> bool {
+    if !known.limits.is_empty() && !known.limits.keeps(&known.cube.from_unit(u)) {
+        return true;
+    }
+    let mut lost = known.pending.iter().chain(known.failed);
+    !known.cube.is_continuous() && (known.x.iter().any(|x| x == u) || lost.any(|(_, x)| x == u))
 }
 
 /// Where the expected improvement is highest, and its logarithm, warped units.
@@ -430,19 +458,7 @@ pub(crate) fn propose_log_ei(
     rng: &mut Pcg64,
 ) -> (Vec<f64>, f64) {
     let around = best_rows(known, 5);
-    let continuous = known.cube.is_continuous();
-    let taken = |u: &[f64]| {
-        if !known.limits.is_empty() && !known.limits.keeps(&known.cube.from_unit(u)) {
-            return true;
-        }
-        !continuous
-            && (known.x.iter().any(|x| x == u)
-                || known
-                    .pending
-                    .iter()
-                    .chain(known.failed)
-                    .any(|(_, x)| x == u))
-    };
+    let taken = |u: &[f64]| is_taken(known, u);
     let search = Search {
         cube: known.cube,
         around: &around,

@@ -153,6 +153,23 @@ impl Study {
         self.model.get_or_init(fitted).as_ref()
     }
 
+    /// A model of one objective, to be minimised, fitted to everything told; `None` if there is no such objective, or too
+    /// little was told.
+    pub(crate) fn surrogate_of(&self, objective: usize) -> Option<Surrogate> {
+        let n_asked = self.trials.len() as u64;
+        let known = self.view.known(&self.config, None, n_asked);
+        match self.config.n_objectives() {
+            1 if objective == 0 => self.surrogate().cloned(),
+            m if objective < m => known.one_objective(objective, Surrogate::fit),
+            _ => None,
+        }
+    }
+
+    /// The sign that makes an objective one to be minimised.
+    pub(crate) fn sign(&self, objective: usize) -> f64 {
+        self.config.signs().nth(objective).unwrap_or(1.0)
+    }
+
     /// The axes, for [`crate::insight`].
     pub(crate) fn cube(&self) -> &crate::unit_cube::UnitCube {
         &self.view.cube

@@ -11,6 +11,7 @@ use super::{
     Doors,
     extract::{Path, Query},
     problem::Problem,
+    studies::ServedPage,
     wire::Paging,
 };
 use crate::{config::secrets, store::PatternQuery};
@@ -268,11 +269,15 @@ pub(crate) async fn series(
 }
 
 /// `GET /api/v1/studies`.
-pub(crate) async fn studies(State(doors): State<Doors>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn studies(
+    State(doors): State<Doors>,
+    Query(page): Query<ServedPage>,
+) -> Result<Json<Value>, Problem> {
     let studies = doors.studies().await;
     let studies = studies.ok_or_else(|| Problem::unavailable("the tuner does not answer"))?;
-    let served = super::studies::served(&doors).await?;
-    Ok(Json(json!({ "studies": studies, "served": served })))
+    let mut list = super::studies::served(&doors, page).await?;
+    list["studies"] = json!(studies);
+    Ok(Json(list))
 }
 
 /// `GET /api/v1/experiments`: the rollouts that are being proven.

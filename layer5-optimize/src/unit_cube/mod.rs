@@ -4,6 +4,9 @@
 //! Invariants: coordinates are in `[0, 1]`; `from_unit(to_unit(p)) = p` for every value on a grid, and to rounding for
 //! a continuum; whatever `u` is, NaN included, the point is inside its bounds.
 
+mod axis;
+
+use self::axis::{Axis, clamp, from_even, from_unit, successor, to_unit};
 use crate::space::{Domain, Point, Space, Value, grid_steps};
 
 /// What a sampler may know of one axis.
@@ -15,17 +18,6 @@ pub enum AxisKind {
     Levels(u64),
     /// That many values without an order.
     Categories(u64),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Axis {
-    Float { low: f64, high: f64 },
-    LogFloat { low: f64, high: f64 },
-    FloatGrid { low: f64, step: f64, n: u64 },
-    IntGrid { low: i64, step: i64, n: u64 },
-    LogInt { low: i64, high: i64 },
-    Choices { n: u64, ordered: bool },
-    Fixed(Value),
 }
 
 /// When an axis matters: axis `parent` matters and has one of the values.
@@ -70,6 +62,7 @@ impl UnitCube {
                     ..
                 } => Axis::FloatGrid {
                     low: *low,
+                    high: *high,
                     step: *step,
                     n: grid_steps(*low, *high, *step) + 1,
                 },
@@ -214,6 +207,12 @@ impl UnitCube {
         ))
     }
 
+    /// The value of axis `j` nearest to a coordinate; where levels are spread over `[0, 1]`, categories are in order.
+    #[must_use]
+    pub fn value_at(&self, j: usize, u: f64) -> Value {
+        from_unit(&self.axes[j], clamp(u))
+    }
+
     /// Moves `u` to the coordinates of the nearest point.
     pub fn snap(&self, u: &mut [f64]) {
         for (axis, u) in self.axes.iter().zip(u.iter_mut()) {
@@ -243,106 +242,6 @@ impl UnitCube {
             }
         }
         self.settled(next)
-    }
-}
-
-/// Into `[0, 1]`; NaN becomes the middle.
-fn clamp(u: f64) -> f64 {
-    if u.is_nan() { 0.5 } else { u.clamp(0.0, 1.0) }
-}
-
-fn level(k: u64, n: u64) -> f64 {
-    if n > 1 {
-        k as f64 / (n - 1) as f64
-    } else {
-        0.5
-    }
-}
-
-fn nearest_level(u: f64, n: u64) -> u64 {
-    ((u * (n - 1) as f64).round() as u64).min(n - 1)
-}
-
-fn cell(u: f64, n: u64) -> u64 {
-    ((u * n as f64) as u64).min(n - 1)
-}
-
-fn to_unit(axis: &Axis, value: Value) -> f64 {
-    let u = match (*axis, value) {
-        (Axis::Fixed(_), _) => 0.5,
-        (Axis::Float { low, high }, Value::Float(x)) => (x - low) / (high - low),
-        (Axis::LogFloat { low, high }, Value::Float(x)) => (x / low).ln() / (high / low).ln(),
-        (Axis::FloatGrid { low, step, n }, Value::Float(x)) => {
-            ((x - low) / step).round() / (n - 1) as f64
-        }
-        (Axis::IntGrid { low, step, n }, Value::Int(x)) => {
-            (x - low) as f64 / (step as f64 * (n - 1) as f64)
-        }
-        (Axis::LogInt { low, high }, Value::Int(x)) => {
-            (x as f64 / low as f64).ln() / (high as f64 / low as f64).ln()
-        }
-        (Axis::Choices { n, ordered: true }, Value::Choice(k)) => level(k as u64, n),
-        (Axis::Choices { n, ordered: false }, Value::Choice(k)) => (k as f64 + 0.5) / n as f64,
-        // A value of another kind is refused by `Space::check` before it comes here.
-        _ => 0.5,
-    };
-    clamp(u)
-}
-
-fn from_unit(axis: &Axis, u: f64) -> Value {
-    match *axis {
-        Axis::Fixed(value) => value,
-        Axis::Float { low, high } => Value::Float((low + u * (high - low)).clamp(low, high)),
-        Axis::LogFloat { low, high } => {
-            Value::Float((low.ln() + u * (high / low).ln()).exp().clamp(low, high))
-        }
-        Axis::FloatGrid { low, step, n } => Value::Float(low + step * nearest_level(u, n) as f64),
-        Axis::IntGrid { low, step, n } => Value::Int(low + step * nearest_level(u, n) as i64),
-        Axis::LogInt { low, high } => {
-            let x = low as f64 * (u * (high as f64 / low as f64).ln()).exp();
-            Value::Int((x.round() as i64).clamp(low, high))
-        }
-        Axis::Choices { n, ordered: true } => Value::Choice(nearest_level(u, n) as usize),
-        Axis::Choices { n, ordered: false } => Value::Choice(cell(u, n) as usize),
-    }
-}
-
-fn from_even(axis: &Axis, u: f64) -> Value {
-    match *axis {
-        Axis::Float { .. } | Axis::LogFloat { .. } | Axis::Fixed(_) => from_unit(axis, u),
-        Axis::FloatGrid { low, step, n } => Value::Float(low + step * cell(u, n) as f64),
-        Axis::IntGrid { low, step, n } => Value::Int(low + step * cell(u, n) as i64),
-        Axis::LogInt { low, high } => {
-            let (a, b) = ((low as f64 - 0.5).ln(), (high as f64 + 0.5).ln());
-            Value::Int(((a + u * (b - a)).exp().round() as i64).clamp(low, high))
-        }
-        Axis::Choices { n, .. } => Value::Choice(cell(u, n) as usize),
-    }
-}
-
-/// The value after this one, and whether that wrapped round to the first.
-fn successor(axis: &Axis, value: Value) -> (Value, bool) {
-    match (*axis, value) {
-        (Axis::FloatGrid { low, step, n }, Value::Float(x)) => {
-            let k = (((x - low) / step).round() as u64 + 1) % n;
-            (Value::Float(low + step * k as f64), k == 0)
-        }
-        (Axis::IntGrid { low, step, n }, Value::Int(x)) => {
-            let k = ((x - low) / step) as u64 + 1;
-            (Value::Int(low + step * (k % n) as i64), k == n)
-        }
-        (Axis::LogInt { low, high }, Value::Int(x)) => {
-            if x < high {
-                (Value::Int(x + 1), false)
-            } else {
-                (Value::Int(low), true)
-            }
-        }
-        (Axis::Choices { n, .. }, Value::Choice(k)) => {
-            let k = (k as u64 + 1) % n;
-            (Value::Choice(k as usize), k == 0)
-        }
-        _ => (value, true),
     }
 }
 
