@@ -23,7 +23,7 @@ use crate::{
 /// How shards are written into a snapshot.
 pub(crate) const SHARD_FORMAT: Format = Format {
     kind: 20,
-    version: 3,
+    version: 4,
 };
 
 /// The longest time in which a shard looks at its questions.
