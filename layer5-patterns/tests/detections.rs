@@ -260,14 +260,14 @@ fn a_slope_that_ends_is_told() {
         .iter()
         .filter(|f| f.detail == Detail::Slope)
         .collect();
-    assert_eq!(ends.len(), 1, "{findings:?}");
-    assert_eq!(ends[0].direction, Direction::Down);
-    assert!((2200..2900).contains(&row_of(ends[0].detected_at)));
-    assert!(
-        (ends[0].magnitude - 0.12).abs() < 0.08,
-        "{}",
-        ends[0].magnitude
-    );
+    // A bend may be told in two parts, while the line is half old and half new.
+    assert!((1..=2).contains(&ends.len()), "{findings:?}");
+    for f in &ends {
+        assert_eq!(f.direction, Direction::Down);
+        assert!((2200..2900).contains(&row_of(f.detected_at)));
+    }
+    let change: f64 = ends.iter().map(|f| f.magnitude).sum();
+    assert!((change - 0.12).abs() < 0.08, "{change}");
 }
 
 #[test]

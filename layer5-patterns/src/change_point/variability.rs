@@ -62,7 +62,8 @@ impl Variability {
         if !(scale > 0.0) {
             return None;
         }
-        let y = residual.abs().clamp(NEAR * scale, FAR * scale).ln();
+        let size = residual.abs().clamp(NEAR * scale, FAR * scale);
+        let y = size.max(f32::MIN_POSITIVE).ln();
         if self.n == 0 {
             self.mean = y;
         }
