@@ -6,9 +6,10 @@
 mod alertmanager;
 mod analyze;
 mod check;
+mod curl;
 mod deadletter;
 pub mod demo;
-mod log;
+mod logs;
 mod optimize;
 mod repair;
 mod replay;
@@ -56,6 +57,7 @@ enum Command {
     Alert(alertmanager::alert::AlertArgs),
     Maintenance(alertmanager::maintenance::MaintenanceArgs),
     Deadletter(deadletter::DeadletterArgs),
+    Logs(logs::LogsArgs),
     Repair(repair::RepairArgs),
     /// Print a completion script for your shell
     ///
@@ -69,6 +71,9 @@ enum Command {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn run() -> ExitCode {
+    if curl::is_asked(std::env::args_os().next()) {
+        return curl::run();
+    }
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
@@ -81,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Alert(args) => alertmanager::alert::run(&args),
         Command::Maintenance(args) => alertmanager::maintenance::run(&args),
         Command::Deadletter(args) => deadletter::run(&args),
+        Command::Logs(args) => logs::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -6,10 +6,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, finish, log, runtime};
+use super::{Failure, finish, runtime};
 use crate::{
     app::{self, StartError, StopError},
     config::{Config, load},
+    logging,
     store::OpenError,
 };
 
@@ -43,7 +44,7 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         super::print("the configuration is good\n");
         return Ok(());
     }
-    log::start(&config.log)?;
+    let _log = logging::start(&config.log).map_err(|e| Failure::new(78, e))?;
     runtime()?.block_on(until_stopped(config))
 }
 

@@ -286,6 +286,14 @@ pub struct LogConfig {
     pub level: String,
     /// JSON lines for machines, or text for people.
     pub format: LogFormat,
+    /// A file that has the lines too, as JSON; without one they are on standard error alone.
+    pub file: Option<PathBuf>,
+    /// Size at which the file is put away and compressed, bytes.
+    pub file_bytes_max: u64,
+    /// Age at which it is, s.
+    pub file_age_seconds: f64,
+    /// Compressed files kept; the oldest go first.
+    pub files_max: usize,
 }
 
 impl Default for LogConfig {
@@ -293,6 +301,10 @@ impl Default for LogConfig {
         Self {
             level: "info".into(),
             format: LogFormat::Json,
+            file: None,
+            file_bytes_max: 64 << 20,
+            file_age_seconds: 86_400.0,
+            files_max: 14,
         }
     }
 }
@@ -331,6 +343,7 @@ impl Config {
             ("store.compaction_share", self.store.compaction_share),
             ("layer7.timeout_seconds", self.layer7.timeout_seconds),
             ("layer8.timeout_seconds", self.layer8.timeout_seconds),
+            ("log.file_age_seconds", self.log.file_age_seconds),
         ];
         for (key, value) in positive {
             if !(value > 0.0 && value.is_finite()) {
@@ -438,6 +451,13 @@ impl Config {
                 100_000,
             ),
             ("limits.series_max", self.limits.series_max, 1, 50_000_000),
+            ("log.files_max", self.log.files_max, 1, 10_000),
+            (
+                "log.file_bytes_max",
+                self.log.file_bytes_max as usize,
+                1 << 10,
+                1 << 40,
+            ),
             (
                 "limits.dedup_entries_max",
                 self.limits.dedup_entries_max,

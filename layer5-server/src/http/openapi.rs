@@ -12,7 +12,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{ROUTES, Route, wire};
+use super::{ROUTES, Route, log_level::LogLevel, wire};
 
 /// `GET /openapi.json`.
 pub(crate) async fn document() -> Json<Value> {
@@ -83,7 +83,7 @@ fn operation(route: &Route) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if route.method == "post" {
+    if ["post", "put"].contains(&route.method) {
         operation["requestBody"] = json!({
             "required": true,
             "content": { "application/json": { "schema": schema(route.request) } },
@@ -115,6 +115,7 @@ fn schemas() -> Value {
         ("FirstMoverRow", wire::FirstMoverRow::schema()),
         ("MoversRow", wire::MoversRow::schema()),
         ("ResourcesRequest", wire::ResourcesRequest::schema()),
+        ("LogLevel", LogLevel::schema()),
     ] {
         all.insert(name.into(), of(schema));
     }
