@@ -30,7 +30,7 @@ leave_out() {
 }
 
 # What the tests run besides cargo: redis-server and prometheus send us reports, promtool reads the metrics page and the
-# rules as Prometheus does, amtool and Alertmanager the routes. Unpacked, not installed: Debian's packages would start
+# rules as Prometheus does, amtool and Alertmanager the routes; the ops lab runs all of them together. Unpacked, not installed: Debian's packages would start
 # services on this machine.
 step_tools() {
   unpack promtool prometheus
@@ -38,13 +38,25 @@ step_tools() {
   # With the libraries that a bare machine does not have.
   unpack redis-server redis-server redis-tools liblzf1 libjemalloc2 libatomic1
   unpack prometheus-alertmanager prometheus-alertmanager
+  # Debian's Alertmanager reads its own templates from this place and no other.
+  local templates=/usr/share/prometheus/alertmanager
+  if [[ ! -e $templates/default.tmpl && -d $tools$templates ]]; then
+    as_root mkdir -p "$templates"
+    as_root cp "$tools$templates"/*.tmpl "$templates"
+  fi
+  # The ops lab puts the clock of a service forward with it.
+  unpack faketime faketime libfaketime
   # The fault tests kill at system calls with it.
   unpack strace strace libunwind8
 }
 
+as_root() {
+  if (($(id -u) == 0)); then "$@"; else sudo -n "$@"; fi
+}
+
 # Brings one program out of its Debian packages, unless it is here.
 unpack() {
-  local program=$1 package file sudo=()
+  local program=$1 package file
   shift
   command -v "$program" && return
   if command -v apt-get dpkg >/dev/null; then
@@ -52,9 +64,8 @@ unpack() {
     pushd "$tools" >/dev/null
     for package in "$@"; do
       if ! apt-get -q download "$package"; then
-        [[ $(id -u) == 0 ]] || sudo=(sudo -n)
         # The list of packages may be old or not there at all.
-        "${sudo[@]}" apt-get -q update && apt-get -q download "$package" || true
+        as_root apt-get -q update && apt-get -q download "$package" || true
       fi
       for file in "$package"_*.deb; do
         [[ ! -f $file ]] || dpkg -x "$file" .

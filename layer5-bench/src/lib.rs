@@ -7,12 +7,14 @@
 pub mod crash;
 pub mod dashboards;
 pub mod load;
+pub mod ops_lab;
 pub mod overload;
 pub mod powercut;
 mod progress;
 pub mod quality;
 pub mod recover;
 pub mod scale;
+pub mod scrapes;
 pub mod service;
 pub mod tidy;
 

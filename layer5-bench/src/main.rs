@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use layer5_bench::Failure;
 use layer5_bench::crash::{self, CrashArgs};
+use layer5_bench::dashboards::{self, command::DashboardsArgs};
 use layer5_bench::load::{self, LoadArgs};
+use layer5_bench::ops_lab::{self, OpsLabArgs};
 use layer5_bench::overload::{self, OverloadArgs};
 use layer5_bench::powercut::{self, PowercutArgs};
 use layer5_bench::quality::auc::{average_precision, rows_in};
@@ -21,6 +23,7 @@ use layer5_bench::quality::nab::{Corpus, NabScore, PROFILES};
 use layer5_bench::quality::quiet::{self, CHANCES, Quiet};
 use layer5_bench::recover::{self, RecoverArgs};
 use layer5_bench::scale::{self, ScaleArgs};
+use layer5_bench::scrapes::{self, ScrapesArgs};
 use layer5_patterns::WatchConfig;
 use serde_json::{Value, json};
 
@@ -50,6 +53,12 @@ enum Command {
     Powercut(Tool<PowercutArgs>),
     /// Give a service more than it can take, and watch it refuse.
     Overload(Tool<OverloadArgs>),
+    /// Scrape the metrics page very often and see what it costs the senders.
+    Scrapes(Tool<ScrapesArgs>),
+    /// Draw the dashboards from what a Prometheus has.
+    Dashboards(Tool<DashboardsArgs>),
+    /// Prometheus, Alertmanager, a receiver, redis, Layer5 and its fleet on loopback.
+    OpsLab(Tool<OpsLabArgs>),
     /// Kill a service with a long log and time its return.
     Recover(Tool<RecoverArgs>),
     /// Feed a million series and a thousand, and compare memory and throughput.
@@ -132,6 +141,9 @@ fn main() -> ExitCode {
         Command::Load(tool) => tool.run(load::run),
         Command::Crash(tool) => tool.run(crash::run),
         Command::Powercut(tool) => tool.run(powercut::run),
+        Command::Scrapes(tool) => tool.run(scrapes::run),
+        Command::Dashboards(tool) => tool.run(dashboards::command::run),
+        Command::OpsLab(tool) => tool.run(ops_lab::run),
         Command::Overload(tool) => tool.run(overload::run),
         Command::Recover(tool) => tool.run(recover::run),
         Command::Scale(tool) => tool.run(scale::run),

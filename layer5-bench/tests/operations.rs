@@ -9,7 +9,12 @@ use std::{
     process::Command,
 };
 
-use layer5_server::metrics::catalogue::{METRICS, Type};
+use layer5_core::{PatternKind, Reason};
+use layer5_server::{
+    counters::Component,
+    metrics::catalogue::{METRICS, Type},
+    neighbours::CallKind,
+};
 
 /// Shown as soon as there is a backup; `layer5 backup` is not there yet.
 const NOT_YET: [&str; 1] = ["layer5_backup_age_seconds"];
@@ -273,4 +278,176 @@ fn no_secret_stands_in_a_file() {
         let found = config.lines().any(|line| line.trim().starts_with(key));
         assert!(!found, "{key} in place; use its _file form");
     }
+}
+
+/// Pages that operators read.
+const PAGES: [&str; 6] = [
+    "docs/ops-runbook.md",
+    "docs/operating/troubleshooting.md",
+    "docs/operating/architecture.md",
+    "docs/operating/api-guide.md",
+    "docs/operating/guide-commands.md",
+    "docs/operating/queries.md",
+];
+
+/// The pieces of a page between single backticks, code blocks left out.
+fn code_words(page: &str) -> Vec<String> {
+    let prose: String = page.split("```").step_by(2).collect();
+    let words = prose.split('`').skip(1).step_by(2);
+    words.map(str::to_owned).collect()
+}
+
+/// Quoted values on the lines that speak of a label: `reason="too_old"` or `"too_far_ahead"`.
+fn label_values(page: &str, label: &str) -> Vec<String> {
+    let speaks = format!("`{label}=\"");
+    page.lines()
+        .filter(|line| line.contains(&speaks))
+        .flat_map(|line| {
+            line.split(':')
+                .next()
+                .unwrap_or_default()
+                .split('"')
+                .skip(1)
+                .step_by(2)
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_pages_name_label_values_and_keys_that_there_are() {
+    let reasons: Vec<String> = Reason::ALL.iter().map(|r| r.as_str().to_owned()).collect();
+    let components: Vec<&str> = Component::ALL.iter().map(|c| c.as_str()).collect();
+    let calls: Vec<&str> = CallKind::ALL.iter().map(|c| c.as_str()).collect();
+    let config = serde_json::to_value(layer5_server::config::Config::default());
+    let config = config.expect("a configuration is JSON");
+    let mut seen = 0;
+    for page in PAGES {
+        let text = read(page);
+        for reason in label_values(&text, "reason") {
+            assert!(reasons.contains(&reason), "{page}: no reason {reason}");
+            seen += 1;
+        }
+        for component in label_values(&text, "component") {
+            assert!(
+                components.contains(&component.as_str()),
+                "{page}: no component {component}"
+            );
+            seen += 1;
+        }
+        for kind in label_values(&text, "kind") {
+            assert!(
+                calls.contains(&kind.as_str()),
+                "{page}: no kind of call {kind}"
+            );
+            seen += 1;
+        }
+        for (_, kind) in text
+            .match_indices("kind=")
+            .map(|(at, _)| text.split_at(at + 5))
+        {
+            let kind = kind
+                .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+                .next();
+            let kind = kind.filter(|kind| !kind.is_empty());
+            let is_known = |kind: &str| PatternKind::ALL.iter().any(|k| k.to_string() == kind);
+            assert!(
+                kind.is_none_or(is_known),
+                "{page}: no kind of pattern {kind:?}"
+            );
+        }
+        for word in code_words(&text) {
+            let Some((section, key)) = word.split_once('.') else {
+                continue;
+            };
+            let key = key.split([' ', '=']).next().unwrap_or_default();
+            let section = &config[section];
+            if section.is_object() && !["toml", "log"].contains(&key) {
+                assert!(section.get(key).is_some(), "{page}: no key {word}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} were found");
+}
+
+#[test]
+fn every_link_between_the_pages_leads_somewhere() {
+    for page in PAGES {
+        let text = read(page);
+        let folder = Path::new(page).parent().expect("a page lies in a folder");
+        for (at, _) in text.match_indices("](") {
+            let link = text[at + 2..].split(')').next().unwrap_or_default();
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                Path::new(page).to_owned()
+            } else {
+                folder.join(file)
+            };
+            let whole = root().join(&target);
+            assert!(whole.exists(), "{page}: {link} leads nowhere");
+            if !anchor.is_empty() {
+                let there = anchors(&fs::read_to_string(&whole).expect("a page"));
+                assert!(there.contains(anchor), "{page}: {link}: no such section");
+            }
+        }
+    }
+}
+
+/// kubectl reads every line that needs a cluster: without one it fails for want of a connection, never for its words.
+#[test]
+fn kubectl_understands_the_lines_that_need_a_cluster() {
+    let Ok(version) = Command::new("kubectl")
+        .args(["version", "--client"])
+        .output()
+    else {
+        eprintln!("skipped: kubectl is not installed");
+        return;
+    };
+    assert!(version.status.success());
+    let mut read_lines = 0;
+    for page in PAGES {
+        let text = read(page);
+        let blocks = text
+            .split("```bash\n")
+            .skip(1)
+            .filter_map(|block| block.split("```").next());
+        for line in blocks.flat_map(str::lines) {
+            let Some(at) = line.find("kubectl ") else {
+                continue;
+            };
+            let command = line[at..].split([')', '|']).next().unwrap_or_default();
+            let command = command
+                .split(" -- ")
+                .next()
+                .unwrap_or_default()
+                .replace("$POD", "pod-1");
+            let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+            let words: Vec<String> = words.iter().map(|w| w.replace('\'', "")).collect();
+            let inside: &[&str] = if line.contains(" -- ") {
+                &["--", "true"]
+            } else {
+                &[]
+            };
+            let run = Command::new("kubectl")
+                .args(&words)
+                .args(["--server", "http://127.0.0.1:9", "--request-timeout", "2s"])
+                .args(inside)
+                .output()
+                .expect("kubectl can be run");
+            let told = String::from_utf8_lossy(&run.stderr);
+            assert!(
+                told.contains("refused")
+                    || told.contains("unable to connect")
+                    || told.contains("Unable to connect")
+                    || told.contains("Metrics API not available"),
+                "{page}: {command}: {told}"
+            );
+            read_lines += 1;
+        }
+    }
+    assert!(read_lines > 8, "only {read_lines} lines were found");
 }

@@ -45,6 +45,11 @@ use crate::{
     store::{Control, OpenError, ReadError, Store},
 };
 
+/// What the build was made of; whoever builds an image sets it.
+const REVISION: &str = match option_env!("LAYER5_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
 /// Messages that may wait for the committer.
 const INBOX_LEN: usize = 8192;
 /// Messages that may wait for the tuner.
@@ -256,7 +261,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let store = Arc::new(Store::open(&config.store.data_dir, &store_config(&config))?);
     let deliveries = Arc::new(Deliveries::new(&config)?);
     let counters = Arc::new(Counters::default());
-    let meters = Meters::new(env!("CARGO_PKG_VERSION"), "unknown", &config.color)
+    let meters = Meters::new(env!("CARGO_PKG_VERSION"), REVISION, &config.color)
         .map_err(|error| StartError::Machine(error.to_string()))?;
     let meters = Arc::new(meters);
     let unreadable = |source| StartError::Replay {

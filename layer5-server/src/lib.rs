@@ -17,6 +17,7 @@ pub mod counters;
 pub mod deliveries;
 pub mod http;
 pub mod intake;
+pub mod logging;
 pub mod metrics;
 pub mod neighbours;
 pub mod outbox;

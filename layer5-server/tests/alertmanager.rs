@@ -75,7 +75,8 @@ impl Drop for Alertmanager {
     }
 }
 
-fn alertmanager(webhook: u16) -> Option<Alertmanager> {
+/// `change` is made to the installed routes before they are run.
+fn alertmanager(webhook: u16, change: impl Fn(&str) -> String) -> Option<Alertmanager> {
     let installed = include_str!("../../deploy/alertmanager/alertmanager.yml");
     let (_, routes) = installed
         .split_once("\nroute:")
@@ -91,6 +92,7 @@ fn alertmanager(webhook: u16) -> Option<Alertmanager> {
         .collect();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("alertmanager.yml");
+    let routes = change(routes);
     std::fs::write(&config, format!("route:{routes}\nreceivers:\n{receivers}"))
         .expect("the folder can be written");
     let port = TcpListener::bind("127.0.0.1:0")
@@ -126,7 +128,7 @@ fn alertmanager(webhook: u16) -> Option<Alertmanager> {
 #[test]
 fn an_alert_reaches_its_people_a_graver_one_and_a_maintenance_mute_it() {
     let (webhook, told) = receiver();
-    let Some(alertmanager) = alertmanager(webhook) else {
+    let Some(alertmanager) = alertmanager(webhook, str::to_owned) else {
         return;
     };
     let on =
@@ -183,6 +185,54 @@ fn an_alert_reaches_its_people_a_graver_one_and_a_maintenance_mute_it() {
     assert!(text(&on(&["maintenance", "end"])).contains("over"));
     assert!(text(&on(&["maintenance", "status"])).contains("no maintenance"));
     assert!(text(&on(&["maintenance", "end"])).contains("no maintenance"));
+}
+
+/// The installed intervals, with nights and weekends that are always or never.
+fn nights_and_weekends(routes: &str, when: &str) -> String {
+    let (before, rest) = routes
+        .split_once("time_intervals:\n  - name: nights")
+        .expect("intervals");
+    let (_, after) = rest
+        .split_once("\ninhibit_rules:")
+        .expect("inhibitions follow");
+    let interval = |name: &str| format!("  - name: {name}\n    time_intervals:\n      - {when}\n");
+    let intervals = interval("nights") + &interval("weekends");
+    let routes = format!("{before}time_intervals:\n{intervals}\ninhibit_rules:{after}");
+    routes.replace("group_wait: 15s", "group_wait: 1s")
+}
+
+#[test]
+fn what_may_wait_a_day_wakes_nobody_at_night_and_is_told_by_day() {
+    for (when, is_night) in [
+        ("weekdays: [\"monday:sunday\"]", true),
+        ("years: [\"1990\"]", false),
+    ] {
+        let (webhook, told) = receiver();
+        let changed = |routes: &str| nights_and_weekends(routes, when);
+        let Some(alertmanager) = alertmanager(webhook, changed) else {
+            return;
+        };
+        let send = |name: &str| run(&["alert", "test", name, "--alertmanager", &alertmanager.url]);
+        until("Alertmanager takes an alert", || {
+            send("Layer5OptimizationCoverageLow")
+                .status
+                .success()
+                .then_some(())
+        });
+        let is_told = |of: &str| {
+            let told = told.lock().expect("no holder panics");
+            told.iter().any(|(name, _)| name == of)
+        };
+        if !is_night {
+            until("P3 is told by day", || is_told("mail").then_some(()));
+            continue;
+        }
+        // What is sent later and is not muted arrives, so the muted one had its time.
+        assert!(send("Layer5HighLatency").status.success());
+        until("P1 is told at night", || is_told("team").then_some(()));
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        assert!(!is_told("mail"), "P3 was told at night");
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! names it, and links to its section of the runbook.
 
 pub mod boards;
+pub mod command;
+pub mod picture;
 
 use serde_json::{Value, json};
 

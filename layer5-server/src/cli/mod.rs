@@ -8,9 +8,10 @@ mod analyze;
 mod backup;
 mod check;
 mod config;
+mod curl;
 mod deadletter;
 pub mod demo;
-mod log;
+mod logs;
 mod optimize;
 mod repair;
 mod replay;
@@ -61,6 +62,7 @@ enum Command {
     Maintenance(alertmanager::maintenance::MaintenanceArgs),
     Deadletter(deadletter::DeadletterArgs),
     Backup(backup::BackupArgs),
+    Logs(logs::LogsArgs),
     Repair(repair::RepairArgs),
     /// Print a completion script for your shell
     ///
@@ -74,6 +76,9 @@ enum Command {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn run() -> ExitCode {
+    if curl::is_asked(std::env::args_os().next()) {
+        return curl::run();
+    }
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
@@ -88,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Maintenance(args) => alertmanager::maintenance::run(&args),
         Command::Deadletter(args) => deadletter::run(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Logs(args) => logs::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -16,10 +16,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use layer5_core::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Failure, Output, finish, log, print, runtime, series_file};
+use super::{Failure, Output, finish, print, runtime, series_file};
 use crate::{
     app, clock,
     config::{Config, LogFormat},
+    logging,
 };
 
 /// Reports in one request.
@@ -118,7 +119,8 @@ async fn start(folder: &Path, oldest: Timestamp) -> Result<app::Running, Failure
     config.store.data_dir = folder.to_owned();
     config.log.level = "warn".into();
     config.log.format = LogFormat::Text;
-    let _level = log::start(&config.log)?;
+    // Text on standard error alone: nothing is left to be written at its end.
+    let _log = logging::start(&config.log).map_err(|e| Failure::new(78, e))?;
     let age = clock::now().seconds_since(oldest);
     config.limits.max_age_seconds = age.max(0.0) + 86_400.0;
     // What a recording holds is old and is to be shown all the same.

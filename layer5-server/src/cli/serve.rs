@@ -12,11 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     Failure,
     config::{LayerArgs, checked},
-    finish, log, runtime,
+    finish, runtime,
 };
 use crate::{
     app::{self, StartError, StopError},
     config::{Layers, Loaded},
+    logging,
     store::OpenError,
 };
 
@@ -51,11 +52,11 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         super::print("the configuration is good\n");
         return Ok(());
     }
-    let level = log::start(&loaded.config.log)?;
-    runtime()?.block_on(until_stopped(layers, loaded, level))
+    let _log = logging::start(&loaded.config.log).map_err(|e| Failure::new(78, e))?;
+    runtime()?.block_on(until_stopped(layers, loaded))
 }
 
-async fn until_stopped(layers: Layers, loaded: Loaded, level: log::Level) -> Result<(), Failure> {
+async fn until_stopped(layers: Layers, loaded: Loaded) -> Result<(), Failure> {
     let signals = |kind| signal(kind).map_err(|e| Failure::new(1, format!("no signals: {e}")));
     let (mut terminate, mut interrupt, mut hang_up) = (
         signals(SignalKind::terminate())?,
@@ -76,7 +77,7 @@ async fn until_stopped(layers: Layers, loaded: Loaded, level: log::Level) -> Res
     })?;
     let (api, metrics) = (running.api, running.metrics);
     tracing::info!(%api, %metrics, data_dir = %running.data_dir.display(), "layer5 is ready");
-    let mut files = Files::started(layers, &loaded, &running, level);
+    let mut files = Files::started(layers, &loaded, &running);
     let reason = loop {
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",

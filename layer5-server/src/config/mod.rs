@@ -294,6 +294,14 @@ pub struct LogConfig {
     pub level: String,
     /// JSON lines for machines, or text for people.
     pub format: LogFormat,
+    /// A file that has the lines too, as JSON; without one they are on standard error alone.
+    pub file: Option<PathBuf>,
+    /// Size at which the file is put away and compressed, bytes.
+    pub file_bytes_max: u64,
+    /// Age at which it is, s.
+    pub file_age_seconds: f64,
+    /// Compressed files kept; the oldest go first.
+    pub files_max: usize,
 }
 
 impl Default for LogConfig {
@@ -301,6 +309,10 @@ impl Default for LogConfig {
         Self {
             level: "info".into(),
             format: LogFormat::Json,
+            file: None,
+            file_bytes_max: 64 << 20,
+            file_age_seconds: 86_400.0,
+            files_max: 14,
         }
     }
 }

@@ -15,6 +15,7 @@ mod health;
 mod history;
 mod incidents;
 mod listener;
+mod log_level;
 mod openapi;
 mod otlp;
 mod problem;
@@ -22,6 +23,7 @@ mod remote_write;
 mod reports;
 mod roles;
 mod studies;
+mod trail;
 mod views;
 mod wire;
 
@@ -33,7 +35,7 @@ use axum::{
     http::{Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, delete, get, post},
+    routing::{MethodRouter, delete, get, post, put},
 };
 pub(crate) use dead_letters::shown as dead_letter_json;
 pub use doors::{Doors, DoorsSetup};
@@ -104,6 +106,8 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/api/v1/studies/{id}/report", role: Role::Reader, summary: "The study as a page, offline", request: "", answer: "", handler: || get(studies::report) },
     Route { method: "get", path: "/api/v1/experiments", role: Role::Reader, summary: "What is being proven now", request: "", answer: "", handler: || get(views::experiments) },
     Route { method: "get", path: "/api/v1/config", role: Role::Operator, summary: "The configuration in force", request: "", answer: "", handler: || get(views::config) },
+    Route { method: "get", path: "/api/v1/log-level", role: Role::Operator, summary: "What is logged", request: "", answer: "LogLevel", handler: || get(log_level::show) },
+    Route { method: "put", path: "/api/v1/log-level", role: Role::Operator, summary: "Log something else from now on, until the next start", request: "LogLevel", answer: "LogLevel", handler: || put(log_level::change) },
     Route { method: "get", path: "/openapi.json", role: Role::Anyone, summary: "This API as OpenAPI 3.1", request: "", answer: "", handler: || get(openapi::document) },
     Route { method: "get", path: "/docs", role: Role::Anyone, summary: "This API as a page, offline", request: "", answer: "", handler: || get(openapi::page) },
 ];
@@ -133,6 +137,8 @@ pub(crate) fn router(doors: Doors) -> Router {
                 Problem::new(status, "a bug in layer5", "the log has the details").into_response()
             },
         ))
+        // Outermost, so that it sees what became of every request.
+        .layer(middleware::from_fn_with_state(doors.clone(), trail::follow))
         .with_state(doors)
 }
 
@@ -142,15 +148,7 @@ async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> Resp
     if let Err(problem) = doors.tokens.admit(request.headers(), needed) {
         return problem.into_response();
     }
-    let response = next.run(request).await;
-    if response.status() == StatusCode::TOO_MANY_REQUESTS {
-        // Once for each sender that was told to come again, however often room was looked for.
-        doors.counters.buffer_rejected.add(1);
-    }
-    if response.status().is_server_error() {
-        doors.counters.error(crate::counters::Component::Http);
-    }
-    response
+    next.run(request).await
 }
 
 /// The role of a call; one that no route knows needs none, it is answered 404 or 405.

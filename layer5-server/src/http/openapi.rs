@@ -12,7 +12,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{ROUTES, Route, wire};
+use super::{ROUTES, Route, log_level::LogLevel, wire};
 use crate::study_desk;
 
 /// `GET /openapi.json`.
@@ -84,7 +84,7 @@ fn operation(route: &Route) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if route.method == "post" {
+    if ["post", "put"].contains(&route.method) {
         operation["requestBody"] = json!({
             "required": true,
             "content": { "application/json": { "schema": schema(route.request) } },
@@ -122,6 +122,7 @@ fn schemas() -> Value {
         ("StudyIntermediate", study_desk::Intermediate::schema()),
         ("StudyObserve", study_desk::Observe::schema()),
         ("StudyLearn", study_desk::Learn::schema()),
+        ("LogLevel", LogLevel::schema()),
     ] {
         all.insert(name.into(), of(schema));
     }

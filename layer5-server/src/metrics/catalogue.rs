@@ -148,6 +148,14 @@ pub const METRICS: &[Metric] = &[
         when_odd: "Any lasting rate: the log of that component names the error.",
     },
     Metric {
+        name: "layer5_log_lines_dropped_total",
+        kind: Type::Counter,
+        unit: "lines",
+        labels: &[],
+        meaning: "Lines that the log file could not take; standard error had them all the same.",
+        when_odd: "Rises: the disk of `log.file` is full, or slower than what is logged; lower the level or make room.",
+    },
+    Metric {
         name: "layer5_optimization_accuracy",
         kind: Type::Gauge,
         unit: "ratio",

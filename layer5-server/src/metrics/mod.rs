@@ -221,7 +221,7 @@ impl Meters {
     #[must_use]
     pub fn render(&self) -> String {
         // The recorder's counters are whole numbers and times have a fraction, so those are kept as gauges.
-        let page = self.handle.render();
+        let page = without_unknown(&self.handle.render());
         [
             "process_cpu_seconds_total",
             "layer5_compaction_seconds_total",
@@ -321,6 +321,8 @@ impl Meters {
         self.gauge("layer5_config_reload_successful", &[], successful);
         let waiting = counters.config_restart_needed.load(Relaxed);
         self.gauge("layer5_config_restart_needed", &[], waiting as f64);
+        let unlogged = crate::logging::dropped_lines();
+        self.counter("layer5_log_lines_dropped_total", &[], unlogged);
     }
 
     /// What the store takes, and what its keeper did.
@@ -396,9 +398,7 @@ impl Meters {
             ("layer5_optimization_coverage", score.coverage),
         ];
         for (name, value) in known {
-            if let Some(value) = value {
-                self.gauge(name, &[], value);
-            }
+            self.gauge_if_known(name, &[], value);
         }
     }
 
@@ -436,10 +436,18 @@ impl Meters {
             return;
         };
         let (received, rejected) = (last.1 - first.1, last.2 - first.2);
-        if received > 0 {
-            let ratio = 1.0 - rejected as f64 / received as f64;
-            self.gauge("layer5_data_quality_ratio", &[], ratio);
-        }
+        let ratio = (received > 0).then(|| 1.0 - rejected as f64 / received as f64);
+        self.gauge_if_known("layer5_data_quality_ratio", &[], ratio);
+    }
+
+    /// A gauge that has no value any more is absent again: [`Self::render`] leaves out what is no number.
+    fn gauge_if_known(
+        &self,
+        name: &'static str,
+        labels: &[(&'static str, &str)],
+        value: Option<f64>,
+    ) {
+        self.gauge(name, labels, value.unwrap_or(f64::NAN));
     }
 
     fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
@@ -453,6 +461,28 @@ impl Meters {
             .register_counter(&key(name, labels), &METADATA)
             .absolute(value);
     }
+}
+
+/// The page without the gauges that have no value now, and without the heads of those that have no line left.
+fn without_unknown(page: &str) -> String {
+    let mut kept = String::with_capacity(page.len());
+    let mut head = String::new();
+    for line in page.lines() {
+        if line.is_empty() {
+            head.clear();
+        } else if line.starts_with('#') {
+            if line.starts_with("# HELP") {
+                head.clear();
+            }
+            head.push_str(line);
+            head.push('\n');
+        } else if !line.ends_with(" NaN") {
+            kept.push_str(&std::mem::take(&mut head));
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {

@@ -142,6 +142,11 @@ impl Layer7 {
         lock(&self.desk).inbox.drain(..).collect()
     }
 
+    /// From now on it fails as this says.
+    pub fn misbehave(&self, misbehaviour: Misbehaviour) {
+        lock(&self.desk).misbehaviour = misbehaviour;
+    }
+
     /// What it saw so far.
     #[must_use]
     pub fn account(&self) -> Account {

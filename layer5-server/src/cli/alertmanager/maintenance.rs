@@ -151,7 +151,8 @@ fn describe(silence: &Value, now: Timestamp) -> String {
     )
 }
 
-fn duration(text: &str) -> Result<f64, String> {
+/// Seconds of `90s`, `30m` or `2h`.
+pub(in crate::cli) fn duration(text: &str) -> Result<f64, String> {
     let wrong = || format!("{text:?} is no time as 90s, 30m or 2h, of at most 24h");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {

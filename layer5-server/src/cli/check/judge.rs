@@ -5,7 +5,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::look::{Answer, Seen};
+use super::{
+    certificate::Certificate,
+    look::{Answer, Seen},
+};
 
 /// How good or bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -85,7 +88,7 @@ pub(super) fn judge(seen: &Seen) -> Vec<Verdict> {
         version(&seen.status),
         alerts(seen),
         silences(seen),
-        certificate(),
+        certificate(seen),
     ]);
     verdicts
 }
@@ -406,6 +409,9 @@ fn silences(seen: &Seen) -> Verdict {
         let said = "not asked: give --alertmanager";
         return verdict("silences", State::Unknown, said, then);
     };
+    if !answer.is_success() {
+        return verdict("silences", State::Unknown, answer.words(), then);
+    }
     let all = answer.json();
     let active = all.as_array().into_iter().flatten().filter(|silence| {
         let matchers = silence["matchers"].as_array().into_iter().flatten();
@@ -425,9 +431,28 @@ fn silences(seen: &Seen) -> Verdict {
     }
 }
 
-fn certificate() -> Verdict {
-    let said = "Layer5 ends no TLS itself: look at the ingress";
-    verdict("certificate", State::Unknown, said, "")
+/// The certificate that ends first, or the one that can't be read.
+fn certificate(seen: &Seen) -> Verdict {
+    let then = "renew it, and see that whoever serves it has read the new one";
+    let name = "certificate";
+    let worst = seen.certificates.iter().min_by(|a, b| {
+        let days = |c: &Certificate| c.days_left.as_ref().copied().unwrap_or(f64::MIN);
+        days(a).total_cmp(&days(b))
+    });
+    let Some(worst) = worst else {
+        return verdict(name, State::Unknown, "not asked: give --certificate", then);
+    };
+    let path = worst.path.display();
+    match &worst.days_left {
+        Err(why) => verdict(name, State::Red, format!("{path}: {why}"), then),
+        Ok(days) => {
+            let said = match *days < 0.0 {
+                true => format!("{path} ended {:.0} days ago", -days),
+                false => format!("{path} ends in {days:.0} days"),
+            };
+            verdict(name, graded(-days, -30.0, -7.0), said, then)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -482,6 +507,7 @@ layer5_backup_age_seconds 3600
             watched: 2.0,
             alerts: Some(ok("[]")),
             silences: Some(ok("[]")),
+            certificates: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::certificate::Certificate;
 use crate::clock;
 
 /// Patience with one page.
@@ -102,6 +103,8 @@ pub(super) struct Seen {
     pub(super) alerts: Option<Answer>,
     /// What is muted; `None` when nobody was to be asked.
     pub(super) silences: Option<Answer>,
+    /// The certificates that were to be looked at.
+    pub(super) certificates: Vec<Certificate>,
 }
 
 /// Asks everything; takes `watch` seconds and the time of the answers.
@@ -137,6 +140,7 @@ pub(super) async fn look(places: &Places, watch: f64) -> Seen {
         watched,
         alerts,
         silences,
+        certificates: Vec::new(),
     }
 }
 

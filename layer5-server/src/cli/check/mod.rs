@@ -3,6 +3,7 @@
 //! all is green, 1 when something is yellow, 2 when something is red.
 //! [`look`] asks, [`judge`] decides, [`page`] shows; only the first has sockets.
 
+mod certificate;
 mod judge;
 mod look;
 mod page;
@@ -21,6 +22,7 @@ Exit codes: 0 all green, 1 something yellow, 2 something red.
 Examples:
   layer5 check
   layer5 check --url http://layer5-service:8080 --metrics-url http://layer5-service:9090 --report today.md
+  layer5 check --certificate /etc/layer5/tls/tls.crt
   layer5 check --alertmanager http://localhost:9093 --output json | jq '.checks[] | select(.state != \"green\")'")]
 pub(super) struct CheckArgs {
     /// Where the API listens
@@ -32,6 +34,9 @@ pub(super) struct CheckArgs {
     /// Also ask Alertmanager what fires
     #[arg(long, value_name = "URL")]
     alertmanager: Option<String>,
+    /// A certificate's file, PEM, to see how long it is still good for; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    certificate: Vec<PathBuf>,
     /// A file with a reader's token, where tokens are set up
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -104,7 +109,12 @@ fn check(args: &CheckArgs) -> Result<judge::State, Failure> {
             .map(|url| url.trim_end_matches('/').to_owned()),
         token: token.transpose()?,
     };
-    let seen = runtime()?.block_on(look::look(&places, args.watch));
+    let mut seen = runtime()?.block_on(look::look(&places, args.watch));
+    let now = crate::clock::now();
+    let files = args.certificate.iter();
+    seen.certificates = files
+        .map(|path| certificate::Certificate::read(path, now))
+        .collect();
     let verdicts = judge::judge(&seen);
     let worst = judge::worst(&verdicts);
     print(&match args.output {

@@ -22,10 +22,10 @@ use self::{
     results::Addresses,
     setup::Listen,
 };
-use super::log;
 use crate::{
     app,
     clock::now,
+    logging,
     standin::{
         clock::{FleetClock, STEPS_PER_SECOND},
         layer7::Layer7,
@@ -144,6 +144,7 @@ struct Stage {
     service: Service,
     neighbours: Option<Neighbours>,
     clock: FleetClock,
+    _log: logging::Log,
     // Dropped last, which removes the folder.
     _folder: tempfile::TempDir,
 }
@@ -180,7 +181,7 @@ async fn set_up(args: &DemoArgs) -> Result<Stage, String> {
     if let Ok(level) = std::env::var("RUST_LOG") {
         config.log.level = level;
     }
-    let _level = log::start(&config.log).map_err(|failure| failure.message)?;
+    let log = logging::start(&config.log).map_err(|error| error.to_string())?;
     let neighbours = match args.source {
         Source::Host => None,
         Source::Fleet => Some(Neighbours {
@@ -208,6 +209,7 @@ async fn set_up(args: &DemoArgs) -> Result<Stage, String> {
         service,
         neighbours,
         clock,
+        _log: log,
         _folder: folder,
     })
 }

@@ -9,12 +9,13 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     app::Running,
-    cli::{config::checked, log},
+    cli::config::checked,
     clock,
     config::{
         Layers, Loaded,
         history::{History, How},
     },
+    logging,
 };
 
 /// Time between two looks.
@@ -33,7 +34,6 @@ pub(super) struct Files {
     /// What the look before saw.
     seen: Texts,
     history: History,
-    level: log::Level,
 }
 
 impl Files {
@@ -42,7 +42,6 @@ impl Files {
         layers: Layers,
         loaded: &Loaded,
         running: &Running,
-        level: log::Level,
     ) -> Self {
         let mut files = Self {
             layers,
@@ -50,7 +49,6 @@ impl Files {
             loaded: Texts::new(),
             seen: Texts::new(),
             history: History::of(&running.data_dir),
-            level,
         };
         files.keep(How::Start, loaded, Vec::new());
         files
@@ -95,8 +93,11 @@ impl Files {
                 return;
             }
         };
-        self.level.set(&running.config().log.level);
         for change in &reloaded.applied {
+            if change.key == "log.level" {
+                // It was checked with the configuration; without a log there is nothing to set.
+                let _no_log = logging::set_level(&running.config().log.level);
+            }
             tracing::info!(
                 key = change.key,
                 from = change.from,
