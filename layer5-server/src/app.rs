@@ -4,6 +4,7 @@
 //! Invariants: it listens only when the replay is done, so whoever reaches it finds it ready; it stops in the order
 //! unready, drain, snapshot, leave.
 
+mod folder;
 mod reload;
 mod restore;
 mod rooms;
@@ -22,11 +23,11 @@ use layer5_core::Timestamp;
 use layer5_ingest::{Arrival, DedupWindow, ring::mpsc, shard_of};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle as Task};
 
+use folder::open_store;
 pub use reload::{ReloadError, Reloaded};
 use restore::{Snapshot, replay, restored_names, tuner_for};
 use rooms::{
-    border_limits, fitted, fleet_watch, keeping, know_metrics, roles, store_config, watch_settings,
-    what_moves,
+    border_limits, fitted, fleet_watch, keeping, know_metrics, roles, watch_settings, what_moves,
 };
 
 use crate::{
@@ -258,7 +259,7 @@ struct Threads {
 
 fn start_threads(config: Config) -> Result<Threads, StartError> {
     let config = fitted(config);
-    let store = Arc::new(Store::open(&config.store.data_dir, &store_config(&config))?);
+    let store = Arc::new(open_store(&config)?);
     let deliveries = Arc::new(Deliveries::new(&config)?);
     let counters = Arc::new(Counters::default());
     let meters = Meters::new(env!("CARGO_PKG_VERSION"), REVISION, &config.color)
@@ -400,7 +401,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
             reason
         })
         .map_err(machine)?;
-    let sources = Sources::new(&config.sources, offsets);
+    let sources = Sources::new(&config, offsets);
     let setup = DoorsSetup {
         links: sources.links(),
         config: InForce::new(config),
@@ -450,8 +451,9 @@ impl Threads {
         let names = Arc::clone(&self.setup.names);
         let (intake, counters) = (self.setup.intake.clone(), Arc::clone(&self.setup.counters));
         let store = Arc::clone(&self.setup.store);
+        let store_ends_at = store.totals().last_seq;
         let mut tasks = self.setup.deliveries.start(store, &self.inbox, &stop);
-        tasks.extend(self.sources.start(&self.setup.intake, &stop));
+        tasks.extend(self.sources.start(&self.setup.intake, store_ends_at, &stop));
         let bounds = http::Bounds {
             connections_max: in_force.http.connections_max,
             read_ahead_bytes: in_force.http.read_ahead_bytes,

@@ -6,6 +6,7 @@
 mod alertmanager;
 mod analyze;
 mod backup;
+mod bluegreen;
 mod check;
 mod config;
 mod curl;
@@ -58,6 +59,7 @@ enum Command {
     Config(config::ConfigArgs),
     Check(check::CheckArgs),
     Probe(check::ProbeArgs),
+    Bluegreen(bluegreen::BluegreenArgs),
     Alert(alertmanager::alert::AlertArgs),
     Maintenance(alertmanager::maintenance::MaintenanceArgs),
     Deadletter(deadletter::DeadletterArgs),
@@ -89,6 +91,7 @@ pub fn run() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Probe(args) => check::run_probe(&args),
+        Command::Bluegreen(args) => bluegreen::run(&args),
         Command::Alert(args) => alertmanager::alert::run(&args),
         Command::Maintenance(args) => alertmanager::maintenance::run(&args),
         Command::Deadletter(args) => deadletter::run(&args),

@@ -53,7 +53,11 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let _log = logging::start(&loaded.config.log).map_err(|e| Failure::new(78, e))?;
-    runtime()?.block_on(until_stopped(layers, loaded))
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(until_stopped(layers, loaded));
+    // A start that was interrupted may still wait for the data folder.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn until_stopped(layers: Layers, loaded: Loaded) -> Result<(), Failure> {
@@ -63,7 +67,12 @@ async fn until_stopped(layers: Layers, loaded: Loaded) -> Result<(), Failure> {
         signals(SignalKind::interrupt())?,
         signals(SignalKind::hangup())?,
     );
-    let mut running = app::start(loaded.config.clone()).await.map_err(|error| {
+    let started = tokio::select! {
+        started = app::start(loaded.config.clone()) => started,
+        _ = terminate.recv() => return Err(Failure::new(130, "interrupted by SIGTERM before it was ready")),
+        _ = interrupt.recv() => return Err(Failure::new(130, "interrupted before it was ready")),
+    };
+    let mut running = started.map_err(|error| {
         let code = match &error {
             StartError::Store(OpenError::InUse { .. }) => 75,
             StartError::Store(_) | StartError::Replay { .. } => 74,

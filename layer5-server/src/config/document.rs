@@ -35,7 +35,7 @@ variables, `--set KEY=VALUE`.
 `layer5.production.toml` beside `layer5.toml`. Tables are joined key by key; an array of tables (`[[cohort]]`, `[[template]]`) is
 replaced as a whole. The overlay must be there and may be empty.
 
-Variables: `REDIS_URL`, `LAYER7_API_URL`, `LAYER8_API_URL`, `DEPLOYMENT_COLOR`, `RUST_LOG` (`log.level`), and
+Variables: `REDIS_URL`, `LAYER7_API_URL`, `LAYER8_API_URL`, `DEPLOYMENT_COLOR`, `LAYER5_ROLE` (`role`), `RUST_LOG` (`log.level`), and
 `LAYER5_<SECTION>__<KEY>` for any key of a section (`LAYER5_SOURCES__REDIS__STREAM` for one of a section in a section).
 
 Secrets stand in files that keys ending in `_file` name, or in variables. A password in a file or in `--set` is refused, and none is

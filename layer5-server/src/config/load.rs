@@ -1,7 +1,7 @@
 //! Where a configuration comes from: the file, the environment's overlay, variables, then flags; the last one wins.
 //! In: paths, variables, flags. Out: a checked [`Config`] with the origin of every value, or an error with file, line
 //! and the nearest known key. Called from: the CLI, at the start and at every reload.
-//! Variables: `REDIS_URL`, `LAYER7_API_URL`, `LAYER8_API_URL`, `DEPLOYMENT_COLOR` and `RUST_LOG` as the contracts name them, and
+//! Variables: `REDIS_URL`, `LAYER7_API_URL`, `LAYER8_API_URL`, `DEPLOYMENT_COLOR`, `LAYER5_ROLE` and `RUST_LOG` as the contracts name them, and
 //! `LAYER5_<SECTION>__<KEY>` for any key of a section, such as `LAYER5_HTTP__LISTEN` or
 //! `LAYER5_SOURCES__REDIS__STREAM`.
 //! Invariants: nothing is half applied; no file holds a password.
@@ -308,6 +308,7 @@ impl Layers {
                 "REDIS_URL" if value.is_empty() => continue,
                 "REDIS_URL" => "sources.redis.url".to_owned(),
                 "DEPLOYMENT_COLOR" => "color".to_owned(),
+                "LAYER5_ROLE" => "role".to_owned(),
                 "RUST_LOG" => "log.level".to_owned(),
                 _ => match name
                     .strip_prefix("LAYER5_")

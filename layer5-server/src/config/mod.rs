@@ -32,7 +32,8 @@ pub use patterns::{MetricConfig, PatternsConfig, Sensitivity, TemplateConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use sources::{
-    OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig, WebSocketConfig,
+    FollowConfig, OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig,
+    WebSocketConfig,
 };
 
 /// Everything that can be configured.
@@ -65,10 +66,24 @@ pub struct Config {
     pub log: LogConfig,
     /// Blue or green, from `DEPLOYMENT_COLOR`; empty outside a blue-green deployment.
     pub color: String,
+    /// What this instance is for: `active` or `shadow`; also from `LAYER5_ROLE`.
+    pub role: Role,
     /// The fleets to tune; without one Layer5 watches and recommends nothing.
     pub cohort: Vec<CohortConfig>,
     /// Shapes that a person wants to be told of when they come again.
     pub template: Vec<TemplateConfig>,
+}
+
+/// What an instance is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Takes reports from everywhere and delivers what it recommends: the one writer of its data folder.
+    #[default]
+    Active,
+    /// Works on what the instance at `sources.follow.url` has taken, delivers nothing, calls no neighbour: a candidate
+    /// whose findings are compared before the traffic is switched.
+    Shadow,
 }
 
 /// The API.
@@ -143,6 +158,8 @@ pub struct AuthConfig {
 pub struct StoreConfig {
     /// The folder of everything durable; one process at a time.
     pub data_dir: PathBuf,
+    /// How long to wait for the folder when another process has it, s; connections wait with it. 0: not at all.
+    pub lock_wait_seconds: f64,
     /// How long samples are kept, days.
     pub raw_days: f64,
     /// How long their aggregates are kept, days.
@@ -167,6 +184,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             data_dir: "layer5-data".into(),
+            lock_wait_seconds: 0.0,
             raw_days: 7.0,
             aggregate_days: 30.0,
             aggregate_seconds: 300.0,
@@ -361,6 +379,7 @@ impl Config {
             ("layer7.url", &self.layer7.url),
             ("layer8.url", &self.layer8.url),
             ("sources.pull.url", &self.sources.pull.url),
+            ("sources.follow.url", &self.sources.follow.url),
         ] {
             let is_http = |url: &String| {
                 reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host())
