@@ -224,7 +224,7 @@ fn alarms(all: &[(Labelled, Watched)]) -> (String, Value) {
             at.profile, at.score, best.score, best.threshold
         );
     }
-    table += &format!("standard score of a category, threshold from the others:\n");
+    table += "standard score of a category, threshold from the others:\n";
     for row in &left_out {
         table += &format!("  {row}\n");
     }

@@ -2,13 +2,14 @@
 //! In: samples of one series, with their times. Out: an [`Update`] each: the dense score, perhaps an alarm, perhaps
 //! findings. Called from: `server/refinery`, `layer5 analyze`, the quality suites.
 //! The three outputs are never mixed. The **score** ranks every sample against this series' own past. An **alarm** is
-//! the first sight of a context never met, then quiet. A **finding** is a named fact with its time, size and chance:
-//! an anomaly, a level that stays changed, a drift, a daily cycle, a stuck value, missing samples.
+//! the first sight of a context never met, then quiet; of a known series that is quiet there are as many a day as is stated.
+//! A **finding** is a named fact with its time, size and chance: an anomaly, a level or a spread that stays changed, a drift
+//! and its end, a daily or weekly cycle, a stuck value, missing samples.
 //! Time: spacing may be irregular, daily and weekly cycles go by the clock and everything else by samples; a sample older
 //! than the newest is refused; a silence is told by the sample that ends it, or earlier by the caller's clock through
 //! [`Watch::missing`], and leaves the models as they were; a state that is stored and restored goes on as if nothing
 //! had been. A new level is taken over within 24 samples, a new daily cycle within three days.
-//! Invariants: plain data, at most 1 kB, nothing allocated; a sample is judged from the past alone; a refused sample
+//! Invariants: plain data of 800 bytes at most, nothing allocated; a sample is judged from the past alone; a refused sample
 //! (not finite, or older than the newest) changes nothing; what was flagged moves no model by more than its clip.
 
 mod config;
