@@ -1,13 +1,13 @@
 //! What takes effect while the service runs, and what needs a restart.
 //! In: the configuration that runs and the one that is asked for. Out: the one to run on, and the differences by name.
 //! Called from: a reload, `layer5 config diff`, the document.
-//! Invariants: what is not listed here needs a restart; whatever changes what the watch finds goes through the log.
+//! Invariants: what is not listed here needs a restart; whatever changes what the watch finds goes through the log; keys
+//! that must fit together are all listed or none of them, so a mixture of two configurations is one.
 
 use super::{Config, layer, secrets};
 
 /// Keys and whole sections that take effect at a reload.
 pub(super) const LIVE: &[&str] = &[
-    "http.decoded_bytes_max",
     "limits.agents_max",
     "limits.max_age_seconds",
     "limits.max_ahead_seconds",
