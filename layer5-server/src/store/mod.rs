@@ -35,9 +35,9 @@ mod medium;
 mod query;
 mod record;
 mod repair;
+pub(crate) mod restored;
 mod roll;
 mod seen;
-pub(crate) mod restored;
 mod snapshot;
 mod views;
 

@@ -38,11 +38,7 @@ pub(super) struct Files {
 
 impl Files {
     /// The files that the service was started from.
-    pub(super) fn started(
-        layers: Layers,
-        loaded: &Loaded,
-        running: &Running,
-    ) -> Self {
+    pub(super) fn started(layers: Layers, loaded: &Loaded, running: &Running) -> Self {
         let mut files = Self {
             layers,
             named: Vec::new(),
