@@ -192,7 +192,8 @@ impl Watch {
         }
         let (_, step) = self.shift.step(residual, config.change_p as f32);
         if let Some(step) = step {
-            self.variability.excuse();
+            // A new level has a spread of its own: one change, not two.
+            self.variability = Variability::default();
             update.findings.push(self.changed(step, at, spacing));
             self.origin += f64::from(step.height);
             // Before a cycle is confirmed a step may be part of it: then the profile does not follow.

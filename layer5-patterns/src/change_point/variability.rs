@@ -1,6 +1,6 @@
 //! A spread that grows or shrinks and stays: how far values lie from their level, on the logarithm, against what is usual.
 //! In: residuals to the level, with their usual scale. Out: the change, once it has lasted. Called from: `watch`; usable
-//! alone as [`Variability`].
+//! alone as [`VariabilityAlone`].
 //! Notation: y the logarithm of a distance from the level; v its running mean over some `M` samples; z how many of its own
 //! usual deviations v lies off. On the logarithm one wild value weighs little, and v is near to Gaussian.
 //! Invariants: a spike or an outage shorter than `HOLD / 2` samples is no change; after a change the new spread is usual.
@@ -94,12 +94,6 @@ impl Variability {
             back: u32::from(HOLD) + M as u32 / 2,
             p,
         })
-    }
-
-    /// The values have just moved for a reason that is known: what they did since is no change of spread.
-    pub(crate) fn excuse(&mut self) {
-        self.mean = self.usual.location();
-        self.pending = 0;
     }
 }
 
