@@ -1,5 +1,5 @@
 //! One layer of a configuration, a text in TOML: what it says, and on which line each key stands.
-//! In: a text and a name for it. Out: a table, lines by key. Called from: [`super::load`].
+//! In: a text and a name for it. Out: a table, lines by key. Called from: [`mod@super::load`].
 //! A key is written as a path: `http.listen`, `cohort[0].parameter[1].low`.
 //! Invariants: a layer that was read is a configuration by itself, so what is wrong with it has a line of its own.
 

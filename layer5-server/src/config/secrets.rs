@@ -1,5 +1,5 @@
 //! Passwords in addresses: found, so that no file may hold one, and hidden wherever a value is shown.
-//! In: values of a configuration. Out: the same without passwords. Called from: [`super::load`], `layer5 config`,
+//! In: values of a configuration. Out: the same without passwords. Called from: whoever loads one, `layer5 config`,
 //! `GET /api/v1/config`, the log of a reload.
 //! Invariants: other secrets are never values: they stand in the files that the keys ending in `_file` name.
 

@@ -160,6 +160,9 @@ impl Asked {
     }
 
     /// What is to be told of one series; `None` for nothing.
+    ///
+    /// # Panics
+    /// Never: no writer panics with the lock of the names.
     #[must_use]
     pub fn of_series(&self, agent: AgentId, metric: MetricId) -> Option<AskedOfSeries> {
         let of_metric = self.metrics.get(&metric)?;

@@ -100,7 +100,7 @@ fn template_of(entry: &Entry, path: &Path) -> Result<FileRead, ConfigError> {
     })
 }
 
-fn numbered<'a>(entries: &'a [Entry], number: u64) -> Result<&'a Entry, Failure> {
+fn numbered(entries: &[Entry], number: u64) -> Result<&Entry, Failure> {
     let found = entries.iter().find(|entry| entry.number == number);
     found.ok_or_else(|| {
         let (first, last) = (entries[0].number, entries[entries.len() - 1].number);
