@@ -475,10 +475,7 @@ fn a_running_service_is_backed_up_and_brought_back_by_the_command() {
         page.lines().find(|l| l.starts_with(age)).map(drop)
     });
     send(&service, 10..15);
-    assert_eq!(
-        layer5(&["backup", "create", "--url", &url])["id"].is_string(),
-        true
-    );
+    assert!(layer5(&["backup", "create", "--url", &url])["id"].is_string());
 
     let repository = ["--repository", &repository];
     let listed = layer5(&[&["backup", "list"][..], &repository].concat());

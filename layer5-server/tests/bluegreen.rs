@@ -33,7 +33,7 @@ fn exercise(arguments: &[&str]) -> Option<Value> {
     let told = String::from_utf8_lossy(&ran.stderr);
     let result: Value = serde_json::from_slice(&ran.stdout)
         .unwrap_or_else(|error| panic!("{error}: {told}\n{}", logs(folder.path())));
-    println!("{told}{result:#}");
+    eprintln!("{told}{result:#}");
     assert_eq!(ran.status.success(), result["good"] == true);
     Some(result)
 }

@@ -57,9 +57,8 @@ pub(super) fn reconcile(
     let own = format!("app=layer5,role={role}");
     let before = objects.list("pods", &own, "");
     let waits = waiting(trouble, role, image, old_image);
-    let keep = |pod: &Value| {
-        pod["metadata"]["annotations"]["revision"] == revision.to_string() && replicas > 0
-    };
+    let text = revision.to_string();
+    let keep = |pod: &Value| pod["metadata"]["annotations"]["revision"] == *text && replicas > 0;
     for pod in before.iter().filter(|pod| !keep(pod)) {
         let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
         objects.remove("pods", pod).expect("it was listed just now");

@@ -129,7 +129,7 @@ impl Lab {
             redis: part::port(0)?,
             receiver: receiver.address,
         };
-        let mut fleet = Fleet::start()?;
+        let fleet = Fleet::start()?;
         let clock = Clock::new(folder)?;
         let disk = Disk::new(&folder.join("disk"))?;
         let routes = parts::alertmanager_file(folder, receiver.address, FACTOR)?;
@@ -175,14 +175,15 @@ impl Lab {
     /// # Errors
     /// When it does not become ready.
     pub fn start_green(&mut self) -> Result<(), Failure> {
-        let listen = [self.at.api, self.at.metrics];
         self.green = Some(parts::layer5(
             &self.plan.binary,
-            "green",
-            &self.disk.at.join("data"),
-            Some(&self.config),
-            listen,
-            Some(self.at.redis),
+            &parts::Colour {
+                name: "green",
+                data: &self.disk.at.join("data"),
+                config: Some(&self.config),
+                listen: [self.at.api, self.at.metrics],
+                redis: Some(self.at.redis),
+            },
             &self.clock,
             &self.plan.folder,
         )?);
@@ -194,14 +195,15 @@ impl Lab {
     /// # Errors
     /// When it does not become ready.
     pub fn start_blue(&mut self) -> Result<(), Failure> {
-        let listen = [self.at.standby_api, self.at.standby_metrics];
         self.blue = Some(parts::layer5(
             &self.plan.binary,
-            "blue",
-            &self.plan.folder.join("standby"),
-            None,
-            listen,
-            None,
+            &parts::Colour {
+                name: "blue",
+                data: &self.plan.folder.join("standby"),
+                config: None,
+                listen: [self.at.standby_api, self.at.standby_metrics],
+                redis: None,
+            },
             &self.clock,
             &self.plan.folder,
         )?);

@@ -115,17 +115,33 @@ pub(super) fn layer5_file(
     Ok(path)
 }
 
+/// One Layer5 of the lab.
+#[derive(Debug)]
+pub(super) struct Colour<'a> {
+    pub(super) name: &'static str,
+    /// Its data folder.
+    pub(super) data: &'a Path,
+    /// Its configuration; the defaults without one.
+    pub(super) config: Option<&'a Path>,
+    /// Of the API and of the metrics page.
+    pub(super) listen: [SocketAddr; 2],
+    pub(super) redis: Option<SocketAddr>,
+}
+
 /// `layer5 serve`, with a clock that the lab can set.
 pub(super) fn layer5(
     binary: &Path,
-    name: &'static str,
-    data: &Path,
-    config: Option<&Path>,
-    listen: [SocketAddr; 2],
-    redis: Option<SocketAddr>,
+    colour: &Colour<'_>,
     clock: &Clock,
     folder: &Path,
 ) -> Result<Part, Failure> {
+    let &Colour {
+        name,
+        data,
+        config,
+        listen,
+        redis,
+    } = colour;
     let mut command = Command::new(binary);
     command.arg("serve");
     // Nothing of the caller's own environment may configure it.

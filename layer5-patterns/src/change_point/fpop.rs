@@ -93,7 +93,7 @@ impl Past {
 
 fn search(mut past: Past, (lowest, highest): (f64, f64), least_len: usize) -> Vec<usize> {
     let n = past.sums.len() - 1;
-    let mut last_change = vec![0; n + 1];
+    let mut last_change = vec![0; least_len];
     let mut pieces = vec![Piece {
         high: highest,
         start: 0,
@@ -111,7 +111,7 @@ fn search(mut past: Past, (lowest, highest): (f64, f64), least_len: usize) -> Ve
             }
             low = piece.high;
         }
-        last_change[t] = from;
+        last_change.push(from);
         past.renewed[t] = best + past.penalty;
         let joins = t + 1 - least_len;
         if joins < least_len {
