@@ -15,12 +15,10 @@ use super::{
     cursors::Gauge,
     error::{PopError, Wait},
     lane::{Lane, Receiving},
+    pace::ENOUGH,
     position::{count, distance},
     sync::Arc,
 };
-
-/// Values that `pop` looks for at a time, where producers are many.
-const LOOK_AHEAD: u64 = 64;
 
 /// The receiving end.
 #[derive(Debug)]
@@ -156,11 +154,13 @@ impl<T> Consumer<T> {
 /// `lane`.
 #[inline(never)]
 fn look<T>(lane: &Lane<T>, head: u64) -> (u64, Result<(), PopError>) {
-    let pace = &lane.cursors.head.pace;
-    pace.wait();
-    let (mut head, mut seen) = lane.published(head, head, LOOK_AHEAD);
-    pace.found(distance(head, seen), lane.cursors.ends.capacity);
-    if head == seen {
+    let (pace, capacity) = (&lane.cursors.head.pace, lane.cursors.ends.capacity);
+    let (mut head, mut seen) = (head, head);
+    let level = pace.look(capacity, || {
+        (head, seen) = lane.published(head, seen, ENOUGH);
+        distance(head, seen)
+    });
+    if level == 0 {
         if lane.cursors.has_producers() {
             return (seen, Err(PopError::Empty));
         }

@@ -254,11 +254,12 @@ impl<T> Producer<T> {
 #[inline(never)]
 fn look(cursors: &Cursors, tail: u64, wanted: u64) -> u64 {
     let capacity = cursors.ends.capacity;
-    cursors.tail.pace.wait();
-    let limit = cursors.head().wrapping_add(capacity);
-    let free = distance(tail, limit);
+    let mut limit = tail;
+    let free = cursors.tail.pace.look(capacity, || {
+        limit = cursors.head().wrapping_add(capacity);
+        distance(tail, limit)
+    });
     debug_assert!(free <= capacity);
-    cursors.tail.pace.found(free, capacity);
     if free < wanted {
         cursors.note_level(capacity - free);
     }
