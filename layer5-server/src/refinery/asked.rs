@@ -1,6 +1,6 @@
 //! What people asked of the watch: how sensitive it is for a metric, which limits matter, which shapes to tell of.
 //! In: settings as the log has them, samples. Out: findings of the kinds `forecast_breach` and `template`.
-//! Called from: [`super::shard`]. Next to it: [`super::limit`] and [`layer5_patterns::matching`].
+//! Called from: [`super::shard`]. Next to it: [`layer5_patterns::limit`] and [`layer5_patterns::matching`].
 //! Invariants: settings change at a position of the log and nowhere else, so a replay finds the same; a series without
 //! limits and templates costs nothing; what a series keeps is bounded by the longest template of its metric.
 
@@ -14,14 +14,12 @@ use layer5_core::{
 };
 use layer5_patterns::{
     Watch, WatchConfig,
+    limit::{Approach, Limit, Side},
     matching::{Template, TemplateMatch, TemplateState, TemplateWatch},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    limit::{Approach, Limit, Side},
-    scale::Scale,
-};
+use super::scale::Scale;
 use crate::{
     config::glob,
     intake::SharedNames,

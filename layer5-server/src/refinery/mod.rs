@@ -12,7 +12,6 @@ pub mod asked;
 pub mod cohort;
 pub mod control_level;
 pub mod incidents;
-pub mod limit;
 pub mod member;
 pub mod peers;
 pub mod reading;
