@@ -160,3 +160,53 @@ impl Approach {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::WatchConfig;
+    use layer5_core::Timestamp;
+
+    /// Fills twice, with an emptying between.
+    fn used(i: i64) -> f64 {
+        let wiggle = ((i * 7919) % 101) as f64 / 50.0;
+        40.0 + 0.05 * (i % 1500) as f64 + wiggle
+    }
+
+    #[test]
+    fn each_approach_is_told_once_and_ahead() {
+        let limit = Limit {
+            value: 90.0,
+            side: Side::Above,
+            horizon_seconds: 86_400.0,
+        };
+        let below = Limit {
+            value: 20.0,
+            side: Side::Below,
+            ..limit
+        };
+        let config = WatchConfig::default();
+        let (mut watch, mut up, mut down) = (
+            Watch::new(&config),
+            Approach::default(),
+            Approach::default(),
+        );
+        let mut told = Vec::new();
+        for i in 0..3000_i64 {
+            watch.update(used(i), Timestamp::from_millis(300_000 * i), &config);
+            told.extend(up.step(&watch, &limit).map(|finding| (i, finding)));
+            assert_eq!(down.step(&watch, &below), None);
+        }
+        // 90 is reached at 1000 and 2500; a day ahead is 288 samples earlier.
+        let at: Vec<i64> = told.iter().map(|(i, _)| *i).collect();
+        assert_eq!(at.len(), 2, "{at:?}");
+        assert!(
+            (690..=990).contains(&at[0]) && (2190..=2490).contains(&at[1]),
+            "{at:?}"
+        );
+        for (_, finding) in told {
+            assert_eq!(finding.kind, PatternKind::ForecastBreach);
+            assert!(finding.baseline < 90.0 && finding.magnitude > 0.0);
+        }
+    }
+}

@@ -43,7 +43,7 @@ use crate::{
     pipeline::{self, Committer, Inbox, KeeperLinks, ShardLinks, StopReason},
     refinery::{asked::Asked, shard::SavedAgent},
     sources::Sources,
-    store::{Control, OpenError, ReadError, Store},
+    store::{Control, OpenError, ReadError},
 };
 
 /// What the build was made of; whoever builds an image sets it.

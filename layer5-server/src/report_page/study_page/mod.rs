@@ -12,8 +12,6 @@ mod progress;
 mod scale;
 mod told;
 
-use std::fmt::Write;
-
 use layer5_optimize::{Direction, Study};
 
 use self::told::Told;
