@@ -388,7 +388,7 @@ impl Config {
                 return Err(ConfigError::invalid(key, url, "http://host[:port][/path]"));
             }
         }
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
+        if let Err(error) = crate::logging::check(&self.log.level) {
             let legal = format!("off, error, warn, info, debug, trace, or target=level; {error}");
             return Err(ConfigError::invalid("log.level", &self.log.level, &legal));
         }
