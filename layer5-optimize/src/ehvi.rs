@@ -1,8 +1,9 @@
 //! Several objectives by a Gaussian process of each: the place where the dominated volume is expected to grow most.
 //! In: [`Known`] with the values of every objective. Out: proposals. Called from: [`crate::study`].
-//! How: a process per objective, in its own warped units, where dominance and fronts are what they were; the reference is a
-//! little worse than the front, which is that of the means. Pending trials come out as expected and stand on the front; failed ones as badly as
-//! anything seen. Constraints count by the probability that they are kept. One objective makes it expected improvement.
+//! How: a process per objective, scaled but not bent: a logarithm near the lowest value would make the ends of the front
+//! worth nearly all of the volume. The reference is a little worse than the front, which is that of the means. Pending
+//! trials come out as expected and stand on the front; failed ones as badly as anything seen. Constraints count by the
+//! probability that they are kept. One objective makes it expected improvement.
 //! Invariants: one to [`OBJECTIVES_MAX`] objectives; of a front above [`crate::acquisition::hypervolume::FRONT_MAX`] rows
 //! those with most room count.
 //! Reference: as [`crate::acquisition::hypervolume`]; the reference point as in Ishibuchi et al. (2018),
@@ -71,7 +72,7 @@ impl Ehvi {
         let fitted = self.fitted.iter_mut().enumerate();
         fitted
             .map(|(k, fitted)| {
-                known.one_objective(k, |of_one| fitted.surrogate(of_one, &rows(of_one)))
+                known.one_objective(k, |of_one| fitted.straight(of_one, &rows(of_one)))
             })
             .collect()
     }

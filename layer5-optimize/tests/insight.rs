@@ -147,8 +147,12 @@ fn predictions_are_calibrated_on_a_smooth_function() {
     let calibration = insight::calibration(&study);
     assert!(calibration.pairs.len() > 20);
     let early = calibration.pairs.iter().filter(|pair| pair.is_early);
-    // Five rows of design and a probe of the noise have no prediction.
-    assert_eq!(early.count(), insight::warm_up(2) - 6);
+    // Rows of the design and probes of the noise have no prediction.
+    let n_early = early.count();
+    assert!(
+        (1..=insight::warm_up(2) - 5).contains(&n_early),
+        "{n_early}"
+    );
     // 95 % intervals: four of five is far below what a calibrated model would do by chance, and far above a broken one.
     assert!(
         calibration.coverage.expect("pairs") > 0.8,

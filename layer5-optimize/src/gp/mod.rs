@@ -44,13 +44,27 @@ impl Fitted {
     /// A model of these rows: fitted where they have grown by a tenth since the last fit, else conditioned on them with
     /// the hyperparameters found then.
     pub(crate) fn surrogate(&mut self, known: &Known<'_>, rows: &[usize]) -> Option<Surrogate> {
+        self.among(known, rows, &BENDS)
+    }
+
+    /// The same without bending the output, where distances in the objective itself are what counts.
+    pub(crate) fn straight(&mut self, known: &Known<'_>, rows: &[usize]) -> Option<Surrogate> {
+        self.among(known, rows, &BENDS[..1])
+    }
+
+    fn among(
+        &mut self,
+        known: &Known<'_>,
+        rows: &[usize],
+        bends: &[Option<f64>],
+    ) -> Option<Surrogate> {
         let n = rows.len();
         let is_fresh = n >= self.n && n < self.n + (n / REFIT_SHARE).max(1);
         let surrogate = match self.hyper.as_ref().filter(|_| is_fresh) {
             Some(hyper) => Surrogate::conditioned(known, rows, hyper),
             None => {
                 self.n = n;
-                Surrogate::fit_to(known, rows, self.hyper.as_ref(), 15)
+                Surrogate::fit_among(known, rows, self.hyper.as_ref(), 15, bends)
             }
         }?;
         self.hyper = Some(surrogate.hyper.clone());
@@ -99,6 +113,16 @@ impl Surrogate {
         warm: Option<&Hyper>,
         evaluations_max: usize,
     ) -> Option<Self> {
+        Self::fit_among(known, rows, warm, evaluations_max, &BENDS)
+    }
+
+    fn fit_among(
+        known: &Known<'_>,
+        rows: &[usize],
+        warm: Option<&Hyper>,
+        evaluations_max: usize,
+        bends: &[Option<f64>],
+    ) -> Option<Self> {
         if rows.len() < 2 {
             return None;
         }
@@ -110,7 +134,7 @@ impl Surrogate {
         let is_quiet = noise_share.is_some_and(|share| share <= noise::SHARE_MAX);
         // A logarithm near the lowest value would stretch noise, which is equally wide everywhere.
         let is_loud = noise_share.is_some_and(|share| share > noise::SHARE_MAX);
-        let bends = if is_loud { &BENDS[..1] } else { &BENDS[..] };
+        let bends = if is_loud { &bends[..1] } else { bends };
         let bend = choose_bend(&ordered, &x, &y, &start, bends);
         let warp = Warp::new(&y, bend);
         let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
