@@ -302,7 +302,7 @@ impl Store {
         log::bytes_under(&self.dir)
     }
 
-    /// Bytes of the log, of history, of the views and of the snapshots.
+    /// Bytes of the log, of history, of the views and of the snapshots with what goes with them (`seen`, `roll`).
     #[must_use]
     pub fn disk_bytes_by_part(&self) -> [(&'static str, u64); 4] {
         let under = |name: &str| log::bytes_under(&self.dir.join(name));
@@ -311,7 +311,10 @@ impl Store {
             ("log", under("log")),
             ("history", under("history")),
             ("views", views.map_or(0, |metadata| metadata.len())),
-            ("snapshots", under("snapshots")),
+            (
+                "snapshots",
+                under("snapshots") + under("seen") + under("roll"),
+            ),
         ]
     }
 
