@@ -384,7 +384,7 @@ pub const METRICS: &[Metric] = &[
         kind: Type::Gauge,
         unit: "bytes",
         labels: &["part"],
-        meaning: "What the data folder takes: log, history, views, snapshots.",
+        meaning: "What the data folder takes: log, history, views, snapshots (with `seen` and `roll`).",
         when_odd: "Near `store.disk_bytes_max` in all: the oldest samples go early.",
     },
     Metric {
