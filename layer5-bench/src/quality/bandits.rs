@@ -113,7 +113,7 @@ fn mean(
     runs: u64,
     regret: impl Fn(u64) -> f64 + Sync,
 ) -> Loss {
-    let all: Vec<f64> = (0..runs).into_par_iter().map(|seed| regret(seed)).collect();
+    let all: Vec<f64> = (0..runs).into_par_iter().map(&regret).collect();
     let n = runs as f64;
     let mean = all.iter().sum::<f64>() / n;
     let variance = all.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);

@@ -25,7 +25,7 @@ impl Shift {
     /// The minimum's place in a run: even in the box, but for its margin.
     #[must_use]
     pub fn minimiser(&self, seed: u64) -> Vec<f64> {
-        let mut rng = Pcg64::seed_from_u64(seed ^ 0x7368_6966_7465_64);
+        let mut rng = Pcg64::seed_from_u64(seed ^ 0x0073_6869_6674_6564);
         let place =
             |(low, high): &(f64, f64)| low + rng.random_range(MARGIN..1.0 - MARGIN) * (high - low);
         self.bounds.iter().map(place).collect()
