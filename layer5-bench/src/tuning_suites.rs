@@ -15,7 +15,7 @@ use crate::Output;
 pub(crate) enum TuningSuite {
     /// Regret of bandits while they learn, and errors of off-policy estimates.
     Bandits(Runs),
-    /// How often safe mode breaks the floor, beside what was stated.
+    /// How often safe mode breaks its limit, beside what was stated.
     Safety(Runs),
     /// Time per suggestion, of long studies and of many at once; set RAYON_NUM_THREADS for the threads.
     SuggestSpeed(Sizes),

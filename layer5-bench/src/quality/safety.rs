@@ -1,7 +1,7 @@
-//! How often safe mode breaks the floor it was given, on hills nobody tuned it on.
+//! How often safe mode breaks the limit it was given, on functions nobody tuned it on.
 //! In: runs. Out: [`Broken`]. Called from: `layer5-bench quality safety`.
-//! Notation: each run maximises a drawn function (its negative) from a point that is known to be safe, the floor at the
-//! value that four fifths of the box exceed or not, with the stated probability, 30 suggestions each.
+//! Notation: each run minimises a drawn function for 30 suggestions; of 100 even draws the 20th best is where it starts,
+//! the value of the 40th best the one no suggestion may exceed, as often as stated.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -24,7 +24,7 @@ const SUGGESTIONS: usize = 30;
 pub struct Broken {
     /// Axes.
     pub dims: usize,
-    /// With which probability a suggestion was to keep the floor.
+    /// With which probability a suggestion was to keep the limit.
     pub stated: f64,
     /// Share of suggestions that did.
     pub kept: f64,
@@ -34,7 +34,7 @@ pub struct Broken {
     pub progress: f64,
 }
 
-/// `runs` runs in `dims` dimensions at a stated probability; noise of `noise` of the way from the floor to the minimum.
+/// `runs` runs in `dims` dimensions at a stated probability; noise of `noise` of the way from the limit to the minimum.
 #[must_use]
 pub fn broken(dims: usize, stated: f64, noise: f64, runs: u64) -> Broken {
     let one = |run: u64| {
@@ -54,7 +54,7 @@ pub fn broken(dims: usize, stated: f64, noise: f64, runs: u64) -> Broken {
     }
 }
 
-/// Suggestions that broke the floor, and the progress made.
+/// Suggestions that broke the limit, and the progress made.
 fn one_run(problem: &Problem, stated: f64, noise: f64, seed: u64) -> (usize, f64) {
     let config = StudyConfig {
         sampler: SamplerKind::Random,

@@ -3,11 +3,6 @@
 //! Notation: milliseconds are means over the ten trials round `n`, fits that fall due among them included; the peers'
 //! script times the same trials of the same valley.
 
-#![allow(
-    clippy::missing_panics_doc,
-    reason = "what is expected holds whatever the caller does"
-)]
-
 use std::time::Instant;
 
 use layer5_optimize::{Outcome, SamplerKind, Study, StudyConfig};
