@@ -115,14 +115,22 @@ pub(super) fn layer5_file(
     Ok(path)
 }
 
+/// One Layer5 of the lab.
+#[derive(Debug)]
+pub(super) struct Instance<'a> {
+    pub(super) name: &'static str,
+    pub(super) data: &'a Path,
+    /// The one that takes reports has a configuration; the other one stands by with the defaults.
+    pub(super) config: Option<&'a Path>,
+    /// The API and the metrics page.
+    pub(super) listen: [SocketAddr; 2],
+    pub(super) redis: Option<SocketAddr>,
+}
+
 /// `layer5 serve`, with a clock that the lab can set.
 pub(super) fn layer5(
     binary: &Path,
-    name: &'static str,
-    data: &Path,
-    config: Option<&Path>,
-    listen: [SocketAddr; 2],
-    redis: Option<SocketAddr>,
+    instance: &Instance<'_>,
     clock: &Clock,
     folder: &Path,
 ) -> Result<Part, Failure> {
@@ -132,24 +140,27 @@ pub(super) fn layer5(
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LAYER")) {
         command.env_remove(name);
     }
-    if let Some(config) = config {
+    if let Some(config) = instance.config {
         command.arg("--config").arg(config);
     }
+    let color = if instance.config.is_some() {
+        "green"
+    } else {
+        "blue"
+    };
+    let [api, metrics] = instance.listen;
     command
-        .env("LAYER5_HTTP__LISTEN", listen[0].to_string())
-        .env("LAYER5_METRICS__LISTEN", listen[1].to_string())
-        .env("LAYER5_STORE__DATA_DIR", data)
-        .env(
-            "DEPLOYMENT_COLOR",
-            if config.is_some() { "green" } else { "blue" },
-        )
+        .env("LAYER5_HTTP__LISTEN", api.to_string())
+        .env("LAYER5_METRICS__LISTEN", metrics.to_string())
+        .env("LAYER5_STORE__DATA_DIR", instance.data)
+        .env("DEPLOYMENT_COLOR", color)
         .env("RUST_LOG", "info");
-    if let Some(redis) = redis {
+    if let Some(redis) = instance.redis {
         command.env("REDIS_URL", format!("redis://{redis}"));
     }
     clock.wind(&mut command);
-    let mut part = Part::start(name, &mut command, folder)?;
-    part.until_it_answers(listen[0], "/ready")?;
+    let mut part = Part::start(instance.name, &mut command, folder)?;
+    part.until_it_answers(api, "/ready")?;
     Ok(part)
 }
 
