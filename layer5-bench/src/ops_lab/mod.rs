@@ -130,7 +130,7 @@ impl Lab {
             redis: part::port(0)?,
             receiver: receiver.address,
         };
-        let mut fleet = Fleet::start()?;
+        let fleet = Fleet::start()?;
         let clock = Clock::new(folder)?;
         let disk = Disk::new(&folder.join("disk"))?;
         let routes = parts::alertmanager_file(folder, receiver.address, FACTOR)?;
