@@ -30,7 +30,7 @@ leave_out() {
 }
 
 # What the tests run besides cargo: redis-server and prometheus send us reports, promtool reads the metrics page and the
-# rules as Prometheus does, amtool and Alertmanager the routes; the ops lab runs all of them together. Unpacked, not installed: Debian's packages would start
+# rules as Prometheus does, amtool and Alertmanager the routes. The ops lab runs all of them together. Unpacked, not installed: Debian's packages would start
 # services on this machine.
 step_tools() {
   unpack promtool prometheus

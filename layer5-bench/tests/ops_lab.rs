@@ -1,6 +1,7 @@
 //! Operations on real tools: every alert fires by its cause and resolves, every panel and every worked query finds data,
 //! and the commands of the documents run, in one ops lab.
-//! Without Prometheus, Alertmanager, redis or strace the test says so and passes; with LAYER5_REQUIRE_TOOLS=1 it fails.
+//! It takes minutes and a quiet machine, so it runs when it is asked for: LAYER5_OPS_LAB=1. Without Prometheus, Alertmanager,
+//! redis or strace it says so and passes then; with LAYER5_REQUIRE_TOOLS=1 it fails.
 
 use std::{fs, path::Path, process::Command};
 
@@ -25,6 +26,10 @@ const QUERIES_WITHOUT_ANSWER: [(usize, &str); 3] = [
 
 #[test]
 fn alerts_dashboards_queries_and_documents_hold_on_real_tools() {
+    if std::env::var_os("LAYER5_OPS_LAB").is_none_or(|v| v != "1") {
+        eprintln!("skipped: LAYER5_OPS_LAB=1 runs the drill");
+        return;
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let started = Lab::start(Plan::new(&folder.path().join("lab"), drill::LASTS));
     let mut lab = match started {

@@ -81,8 +81,9 @@ impl Clock {
 /// The library beside the program `faketime`, wherever that was installed or unpacked.
 fn library() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    let programs = std::env::split_paths(&path).map(|folder| folder.join("faketime"));
-    let program = programs.into_iter().find(|program| program.is_file())?;
+    let program = std::env::split_paths(&path)
+        .map(|folder| folder.join("faketime"))
+        .find(|program| program.is_file())?;
     let lib = program.parent()?.parent()?.join("lib");
     let folders = fs::read_dir(lib)
         .ok()?

@@ -127,6 +127,7 @@ fn warm_up(lab: &Lab) -> Result<(), Failure> {
     until("recommendations reach Layer7", || {
         Ok(lab.fleet.delivered().0 > 20)
     })?;
+    back_up(lab)?;
     until("an accuracy is shown", || {
         Ok(!view::query(lab.at.prometheus, "layer5_optimization_accuracy")?.is_empty())
     })
@@ -167,6 +168,12 @@ fn a_day_with_a_broken_layer7(lab: &mut Lab, rows: &mut Vec<Row>) -> Result<Vec<
             "a day without decisions",
             &[("Layer5OptimizationCoverageLow", "mail")],
         )?);
+        broken.extend(fires(
+            lab,
+            began,
+            "no backup for a day",
+            &[("Layer5BackupStale", "team")],
+        )?);
         drift.extend(fires(
             lab,
             began,
@@ -179,12 +186,14 @@ fn a_day_with_a_broken_layer7(lab: &mut Lab, rows: &mut Vec<Row>) -> Result<Vec<
             "Layer5OptimizationCoverageLow",
             "Layer5OptimizationAccuracyLow",
             "Layer5ModelDrift",
+            "Layer5BackupStale",
         ] {
             rows.push(Row::left_out(alert, "a day passes", why));
         }
     }
     let healed = Instant::now();
     lab.fleet.break_layer7(false);
+    back_up(lab)?;
     let now = lab.clock.now();
     cause::good_reports(api, lab.fleet.acknowledged(), now)?;
     resolve(lab, healed, &mut broken)?;
@@ -499,10 +508,25 @@ fn nobody_hears(
     }
 }
 
+fn back_up(lab: &Lab) -> Result<(), Failure> {
+    call(
+        lab,
+        &[
+            "backup",
+            "create",
+            "--url",
+            &format!("http://{}", lab.at.api),
+        ],
+    )
+}
+
 fn layer5(lab: &Lab, arguments: &[&str], url: &str) -> Result<(), Failure> {
+    call(lab, &[arguments, &["--alertmanager", url]].concat())
+}
+
+fn call(lab: &Lab, arguments: &[&str]) -> Result<(), Failure> {
     let run = Command::new(&lab.plan.binary)
         .args(arguments)
-        .args(["--alertmanager", url])
         .output()
         .map_err(Failure::new)?;
     match run.status.success() {

@@ -31,6 +31,7 @@ use self::{
     disk::{Disk, SlowDisk},
     fleet::Fleet,
     part::Part,
+    parts::Instance,
     receiver::Receiver,
 };
 use crate::{Failure, progress::say, service::subject};
@@ -175,17 +176,19 @@ impl Lab {
     /// # Errors
     /// When it does not become ready.
     pub fn start_green(&mut self) -> Result<(), Failure> {
+        let instance = Instance {
+            name: "green",
+            data: &self.disk.at.join("data"),
+            config: Some(&self.config),
+            listen: [self.at.api, self.at.metrics],
+            redis: Some(self.at.redis),
+        };
+        let plan = &self.plan;
         self.green = Some(parts::layer5(
-            &self.plan.binary,
-            &parts::Colour {
-                name: "green",
-                data: &self.disk.at.join("data"),
-                config: Some(&self.config),
-                listen: [self.at.api, self.at.metrics],
-                redis: Some(self.at.redis),
-            },
+            &plan.binary,
+            &instance,
             &self.clock,
-            &self.plan.folder,
+            &plan.folder,
         )?);
         Ok(())
     }
@@ -195,17 +198,19 @@ impl Lab {
     /// # Errors
     /// When it does not become ready.
     pub fn start_blue(&mut self) -> Result<(), Failure> {
+        let instance = Instance {
+            name: "blue",
+            data: &self.plan.folder.join("standby"),
+            config: None,
+            listen: [self.at.standby_api, self.at.standby_metrics],
+            redis: None,
+        };
+        let plan = &self.plan;
         self.blue = Some(parts::layer5(
-            &self.plan.binary,
-            &parts::Colour {
-                name: "blue",
-                data: &self.plan.folder.join("standby"),
-                config: None,
-                listen: [self.at.standby_api, self.at.standby_metrics],
-                redis: None,
-            },
+            &plan.binary,
+            &instance,
             &self.clock,
-            &self.plan.folder,
+            &plan.folder,
         )?);
         Ok(())
     }

@@ -97,7 +97,7 @@ pub(super) fn layer5_file(
          [store]\ndisk_bytes_max = 268435456\nraw_days = 3650.0\naggregate_days = 3650.0\n\n\
          [limits]\nmax_age_seconds = 315360000.0\n\n\
          [pipeline]\nshards = 1\nintake_capacity = 8192\nshard_capacity = 8192\ngroup_samples_max = 8192\ntick_millis = 100\n\n\
-         [layer7]\nurl = \"{layer7}\"\n\n[layer8]\nurl = \"{layer8}\"\n\n[log]\nfile = \"{}/layer5.log\"\n\n\
+         [layer7]\nurl = \"{layer7}\"\n\n[layer8]\nurl = \"{layer8}\"\n\n[log]\nfile = \"{2}/layer5.log\"\n\n[backup]\nrepository = \"{2}/backups\"\nevery_hours = 0.0\n\n\
          [[cohort]]\nname = \"fleet\"\nagents = \"*\"\ncanary_share = 1.0\nholdout_share = 0.0\nwindow_len = 12\nsettle_len = 4\ntrials_max = 100000\n",
         at.api,
         at.metrics,
@@ -117,13 +117,12 @@ pub(super) fn layer5_file(
 
 /// One Layer5 of the lab.
 #[derive(Debug)]
-pub(super) struct Colour<'a> {
+pub(super) struct Instance<'a> {
     pub(super) name: &'static str,
-    /// Its data folder.
     pub(super) data: &'a Path,
-    /// Its configuration; the defaults without one.
+    /// The one that takes reports has a configuration; the other one stands by with the defaults.
     pub(super) config: Option<&'a Path>,
-    /// Of the API and of the metrics page.
+    /// The API and the metrics page.
     pub(super) listen: [SocketAddr; 2],
     pub(super) redis: Option<SocketAddr>,
 }
@@ -131,7 +130,7 @@ pub(super) struct Colour<'a> {
 /// `layer5 serve`, with a clock that the lab can set.
 pub(super) fn layer5(
     binary: &Path,
-    colour: &Colour<'_>,
+    instance: &Instance<'_>,
     clock: &Clock,
     folder: &Path,
 ) -> Result<Part, Failure> {
@@ -148,24 +147,27 @@ pub(super) fn layer5(
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LAYER")) {
         command.env_remove(name);
     }
-    if let Some(config) = config {
+    if let Some(config) = instance.config {
         command.arg("--config").arg(config);
     }
+    let color = if instance.config.is_some() {
+        "green"
+    } else {
+        "blue"
+    };
+    let [api, metrics] = instance.listen;
     command
-        .env("LAYER5_HTTP__LISTEN", listen[0].to_string())
-        .env("LAYER5_METRICS__LISTEN", listen[1].to_string())
-        .env("LAYER5_STORE__DATA_DIR", data)
-        .env(
-            "DEPLOYMENT_COLOR",
-            if config.is_some() { "green" } else { "blue" },
-        )
+        .env("LAYER5_HTTP__LISTEN", api.to_string())
+        .env("LAYER5_METRICS__LISTEN", metrics.to_string())
+        .env("LAYER5_STORE__DATA_DIR", instance.data)
+        .env("DEPLOYMENT_COLOR", color)
         .env("RUST_LOG", "info");
-    if let Some(redis) = redis {
+    if let Some(redis) = instance.redis {
         command.env("REDIS_URL", format!("redis://{redis}"));
     }
     clock.wind(&mut command);
-    let mut part = Part::start(name, &mut command, folder)?;
-    part.until_it_answers(listen[0], "/ready")?;
+    let mut part = Part::start(instance.name, &mut command, folder)?;
+    part.until_it_answers(api, "/ready")?;
     Ok(part)
 }
 

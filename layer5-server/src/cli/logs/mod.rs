@@ -125,7 +125,7 @@ fn lines(from: &mut dyn BufRead, take: &mut dyn FnMut(&str)) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match from.take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+        match Read::take(&mut *from, LINE_BYTES_MAX).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => take(String::from_utf8_lossy(&line).trim_end()),
         }
