@@ -252,7 +252,11 @@ orient() {
 backup() {
   local job=layer5-deploy-$started until=$((SECONDS + patience))
   step "2 backup ($job)"
-  k get job "$job" >/dev/null 2>&1 || k create job "$job" --from=cronjob/layer5-backup >/dev/null
+  # As the CronJob makes its own.
+  k get job "$job" >/dev/null 2>&1 || k create --validate=ignore -f - >/dev/null <<JSON
+{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "$job", "labels": {"app": "layer5"}},
+ "spec": $(k get cronjob layer5-backup -o 'jsonpath={.spec.jobTemplate.spec}')}
+JSON
   until k_long wait --for=condition=complete --timeout=5s "job/$job" >/dev/null 2>&1; do
     if [[ $(k get job "$job" -o 'jsonpath={.status.conditions[?(@.type=="Failed")].status}') == True ]] || ((SECONDS >= until)); then
       refuse "the backup failed: $(k logs "job/$job" --tail=5 2>&1 | tr '\n' ' '); see kubectl logs job/$job"

@@ -35,6 +35,7 @@ const GROUPS: &[(&str, &[(&str, &str)])] = &[
     (
         "v1",
         &[
+            ("namespaces", "Namespace"),
             ("pods", "Pod"),
             ("services", "Service"),
             ("events", "Event"),
@@ -122,6 +123,8 @@ impl Cluster {
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
         let mut objects = Objects::default();
+        let namespace = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "project-chimera"}});
+        objects.put("namespaces", namespace);
         for (resource, object) in installed {
             if *resource == "deployments" {
                 workloads::reconcile(&mut objects, object.clone(), Trouble::None, old_image);
@@ -376,7 +379,7 @@ impl Asked {
                     .map(|(resource, kind)| {
                         json!({
                             "name": resource, "singularName": kind.to_lowercase(), "kind": kind,
-                            "namespaced": *kind != "SelfSubjectAccessReview",
+                            "namespaced": !["Namespace", "SelfSubjectAccessReview"].contains(kind),
                             "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
                         })
                     })

@@ -134,13 +134,6 @@ pub(super) fn layer5(
     clock: &Clock,
     folder: &Path,
 ) -> Result<Part, Failure> {
-    let &Colour {
-        name,
-        data,
-        config,
-        listen,
-        redis,
-    } = colour;
     let mut command = Command::new(binary);
     command.arg("serve");
     // Nothing of the caller's own environment may configure it.
