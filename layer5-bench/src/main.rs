@@ -268,7 +268,7 @@ fn false_alarms(planted: &Planted) -> (String, Value) {
         for (phase, said) in phases.iter().enumerate().filter(|(_, said)| said.days > 0) {
             let (line, row) = quiet_row(kind, said, &stated);
             tables[phase] += &line;
-            rows.push(json!({"phase": ["young", "known"][phase], "row": row}));
+            rows.push(json!({"phase": (["young", "known"][phase]), "row": row}));
         }
     }
     let head = format!(

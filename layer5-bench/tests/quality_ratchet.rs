@@ -21,7 +21,7 @@ fn labelled_data(set: &str, file: &str) -> Option<PathBuf> {
         std::env::var("LAYER5_REQUIRE_DATA").as_deref() != Ok("1"),
         "LAYER5_REQUIRE_DATA=1, but there is no {set}/{file}"
     );
-    println!("skipped: no {set}/{file}");
+    eprintln!("skipped: no {set}/{file}");
     None
 }
 
