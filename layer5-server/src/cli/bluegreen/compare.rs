@@ -109,14 +109,12 @@ pub(super) async fn compare(
         findings(live, (from, to)).await?,
         findings(candidate, (from, to)).await?,
     );
-    let both = ours.intersection(&theirs).count();
-    let missed: Vec<_> = ours.difference(&theirs).collect();
-    // The live one expects its own advice to move an agent and says nothing of that; the candidate does not know of it.
+    // The live one expects its own advice to move an agent and is quiet about it, which the candidate can't know.
     let advised = advised(live).await?;
-    let more: Vec<_> = theirs
-        .difference(&ours)
-        .filter(|(agent, ..)| !advised.contains(agent))
-        .collect();
+    let judged = |finding: &&Found| !advised.contains(&finding.0);
+    let both = ours.intersection(&theirs).filter(judged).count();
+    let missed: Vec<_> = ours.difference(&theirs).filter(judged).collect();
+    let more: Vec<_> = theirs.difference(&ours).filter(judged).collect();
     let differ = missed.len() + more.len();
     let good = match both + differ < FINDINGS_MIN {
         true => differ <= 1,
@@ -134,6 +132,8 @@ pub(super) async fn compare(
     Ok(result)
 }
 
+/// Agent, metric, kind and start of a finding.
+type Found = (String, String, String, String);
 type Span = (Timestamp, Timestamp);
 
 async fn numbers(
@@ -213,10 +213,7 @@ async fn advised(service: &Service) -> Result<BTreeSet<String>, String> {
 }
 
 /// The findings about `span`, by what and where they are.
-async fn findings(
-    service: &Service,
-    (from, to): Span,
-) -> Result<BTreeSet<(String, String, String, String)>, String> {
+async fn findings(service: &Service, (from, to): Span) -> Result<BTreeSet<Found>, String> {
     let mut found = BTreeSet::new();
     let mut after = 0;
     while found.len() < FINDINGS_MAX {

@@ -497,7 +497,7 @@ shards = 1
 
 [[cohort]]
 name = "fleet"
-agents = "agent_*"
+agents = "tuned_*"
 window_len = 30
 [[cohort.parameter]]
 name = "concurrency"

@@ -196,10 +196,18 @@ async fn send(account: Arc<Account>, url: String, seed: u64) {
     }
 }
 
+/// Every second agent is tuned; the others are what findings are compared on.
+fn agent(number: u64) -> String {
+    match number % AGENTS {
+        n if n % 2 == 0 => format!("tuned_{n:02}"),
+        n => format!("agent_{n:02}"),
+    }
+}
+
 /// Every agent's latency moves to another level now and then, so that there is something to find.
 fn level_ms(number: u64) -> f64 {
-    let agent = number % AGENTS;
-    match (number / LEVEL_LEN + agent) % 2 {
+    let own = number % AGENTS;
+    match (number / LEVEL_LEN + own / 2) % 2 {
         0 => 45.0,
         _ => 70.0,
     }
@@ -213,7 +221,7 @@ fn report(account: &Account, rng: &mut Pcg64) -> Value {
         _ => level_ms(number) + 6.0 * noise(),
     };
     json!({
-        "agent_id": format!("agent_{:02}", number % AGENTS),
+        "agent_id": agent(number),
         "task_id": format!("task-{number}"),
         "timestamp": clock::now(),
         "metrics": {
@@ -232,7 +240,7 @@ async fn ask(account: Arc<Account>, url: String, layer7: Arc<Layer7>) {
         if account.stop.load(Relaxed) {
             return;
         }
-        let agent = format!("agent_{:02}", number % AGENTS);
+        let agent = agent(number * 2);
         let asked = json!({
             "agent_id": agent, "algorithm": "random", "parameters": { "concurrency": 8.0 },
         });
