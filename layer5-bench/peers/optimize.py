@@ -1,16 +1,22 @@
-"""Peers of the optimizer on the public problems and on cross-validated tuning; JSON on standard output.
+"""Peers of the optimizer on the public problems, on cross-validated tuning and against the clock; JSON on standard output.
 
 The functions are those of `layer5-bench/src/quality/optimize/public.rs`; random search's regret is computed here the same
-way for every peer. Tuning runs Layer5 too, through the protocol of `layer5 optimize`.
+way for every peer. Tuning and the clock run Layer5 too, through the protocol of `layer5 optimize`. Every peer has one
+thread and a start of its own choice; what it reached is the noise-free value of the best point it was told.
 """
 
 import argparse
 import importlib.metadata
 import json
 import math
+import os
 import subprocess
 import sys
+import time
 import warnings
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
+    os.environ[variable] = "1"
 
 import numpy as np
 
@@ -162,10 +168,20 @@ class Told:
         self.f, self.noise, self.n = f, noise, n
         self.rng = np.random.default_rng(seed + 77)
         self.best, self.truth, self.curve = math.inf, math.inf, []
+        self.gaps, self.left = [], None
 
     def __call__(self, x):
+        """The value at `x`; `gaps` are the peer's own seconds from one value to the next question."""
+        if self.left is not None:
+            self.gaps.append(time.perf_counter() - self.left)
         if len(self.curve) >= self.n:
             raise Spent
+        try:
+            return self.value(x)
+        finally:
+            self.left = time.perf_counter()
+
+    def value(self, x):
         true = self.f(x)
         value = true + (self.noise * self.rng.standard_normal() if self.noise else 0)
         if value < self.best:
@@ -198,24 +214,95 @@ def pycma(space, told, seed):
                   {"bounds": [0, 1], "verbose": -9, "seed": seed + 1, "maxfevals": 500}, restarts=0)
 
 
+def suggested(trial, space):
+    """A point asked of Optuna or Rustuna, parameter by parameter."""
+    x = []
+    for i, p in enumerate(space):
+        if p[0] == "cat":
+            x.append(trial.suggest_categorical(f"x{i}", p[1]))
+        elif p[0] == "int":
+            x.append(trial.suggest_int(f"x{i}", p[1], p[2]))
+        else:
+            x.append(trial.suggest_float(f"x{i}", p[1], p[2], log=p[3]))
+    return x
+
+
 def optuna_tpe(space, told, seed):
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-    def objective(trial):
-        x = []
-        for i, p in enumerate(space):
-            if p[0] == "cat":
-                x.append(trial.suggest_categorical(f"x{i}", p[1]))
-            elif p[0] == "int":
-                x.append(trial.suggest_int(f"x{i}", p[1], p[2]))
-            else:
-                x.append(trial.suggest_float(f"x{i}", p[1], p[2], log=p[3]))
-        return told(x)
-
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
-    optuna.create_study(sampler=sampler).optimize(objective, n_trials=told.n + 1)
+    optuna.create_study(sampler=sampler).optimize(lambda trial: told(suggested(trial, space)), n_trials=told.n + 1)
+
+
+def rustuna(sampler_name):
+    def run(space, told, seed):
+        import rustuna
+
+        study = rustuna.create_study(sampler=getattr(rustuna.samplers, sampler_name)(seed=seed + 1))
+        while True:
+            trial = study.ask()
+            study.tell(trial.number, told(suggested(trial, space)))
+
+    return run
+
+
+def egobox(space, told, seed):
+    import egobox as egx
+
+    def declared(p):
+        if p[0] == "cat":
+            return egx.XSpec(egx.XType.ENUM, tags=p[1])
+        if p[0] == "int":
+            return egx.XSpec(egx.XType.INT, [p[1], p[2]])
+        return egx.XSpec(egx.XType.FLOAT, [math.log(p[1]), math.log(p[2])] if p[3] else [p[1], p[2]])
+
+    def point(row):
+        out = []
+        for p, v in zip(space, row):
+            if p[0] == "cat":
+                out.append(p[1][int(v)])
+            elif p[0] == "int":
+                out.append(int(v))
+            else:
+                out.append(math.exp(v) if p[3] else v)
+        return out
+
+    # It calls back from Rust, where an exception of ours would be taken for a failed evaluation: its end is counted instead.
+    def batch(rows):
+        return np.array([[told(point(row)) if len(told.curve) < told.n else 0.0] for row in np.atleast_2d(rows)])
+
+    n_doe = len(space) + 3
+    optimizer = egx.Egor([declared(p) for p in space], n_doe=n_doe, seed=seed)
+    optimizer.minimize(batch, max_iters=told.n - n_doe + 1, seed=seed)
+
+
+def botorch_rust(space, told, seed):
+    from botorch_rs.acquisition import LogExpectedImprovement
+    from botorch_rs.fit import fit_gpytorch_mll
+    from botorch_rs.mlls import ExactMarginalLogLikelihood
+    from botorch_rs.models import SingleTaskGP
+    from botorch_rs.models.transforms import Standardize
+    from botorch_rs.optim import optimize_acqf
+
+    d, rng = len(space), np.random.default_rng(seed)
+    u = rng.uniform(size=(d + 3, d))
+    y = np.array([[-told(from_unit(space, row))] for row in u])
+    while True:
+        try:
+            model = SingleTaskGP(u, y, outcome_transform=Standardize(m=1))
+            fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+            gain = LogExpectedImprovement(model, best_f=float(y.max()))
+            box = np.array([np.zeros(d), np.ones(d)])
+            next_u, _ = optimize_acqf(gain, bounds=box, q=1, num_restarts=5, raw_samples=256)
+            next_u = np.asarray(next_u).reshape(1, d)
+        except Spent:
+            raise
+        except Exception as error:  # a fit that fails costs it an even draw, not the run
+            print("botorch-rust:", error, file=sys.stderr)
+            next_u = rng.uniform(size=(1, d))
+        u = np.vstack([u, next_u])
+        y = np.vstack([y, [[-told(from_unit(space, next_u[0]))]]])
 
 
 def layer5(binary):
@@ -252,66 +339,125 @@ def layer5(binary):
     return run
 
 
-def curve(run, problem, seed, n):
+def run_once(run, problem, seed, n):
     space, f, _, noise = problem
     told = Told(f, noise, seed, n)
     try:
         run(space, told, seed)
     except Spent:
         pass
-    return told.curve
+    if len(told.curve) < n:
+        raise RuntimeError(f"stopped after {len(told.curve)} of {n} evaluations")
+    return told
+
+
+def curves(run, problem, seeds, n):
+    return [run_once(run, problem, seed, n).curve for seed in seeds]
+
+
+def reached(problem_name, minimum, baseline, found, budgets):
+    """Gain over random search and median regret at each budget."""
+    for b in budgets:
+        regret = lambda cs: np.array([max(c[b - 1] - minimum, FLOOR) for c in cs])
+        gain = np.mean(np.log10(regret(baseline))) - np.mean(np.log10(regret(found)))
+        yield {"problem": problem_name, "n": b, "gain": gain, "median": float(np.median(regret(found)))}
 
 
 def version(package):
     return importlib.metadata.version(package)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--budgets", default="25,50")
-    parser.add_argument("--layer5", help="the binary `layer5`, for real tuning")
-    parser.add_argument("--tuning-seeds", type=int, default=3, help="runs of real tuning; 0 leaves it out")
-    args = parser.parse_args()
-    budgets = [int(b) for b in args.budgets.split(",")]
-    n = budgets[-1]
-    peers = {
+def peers():
+    return {
         f"COBYQA scipy {version('scipy')}": cobyqa,
         f"CMA pycma {version('cma')}": pycma,
         f"TPE optuna {version('optuna')}": optuna_tpe,
+        f"GP egobox {version('egobox')}": egobox,
+        f"TPE rustuna {version('rustuna')}": rustuna("TPESampler"),
+        f"CMA rustuna {version('rustuna')}": rustuna("CmaEsSampler"),
+        f"GP botorch-rust {version('botorch-rust')}": botorch_rust,
     }
-    found = {name: [] for name in peers}
+
+
+LEFT_OUT = {
+    "Optuna GP, BoTorch": "need torch, some gigabytes for a virtual environment that is thrown away",
+    "SMAC, HEBO": "hundreds of milliseconds a suggestion: hours for these runs",
+}
+
+
+def on_functions(run, args, budgets):
     for name, problem in PUBLIC.items():
-        baseline = [curve(random_search, problem, 1000 + s, n) for s in range(100)]
-        for peer, run in peers.items():
-            curves = [curve(run, problem, s, n) for s in range(args.seeds)]
-            for b in budgets:
-                regret = lambda cs: np.array([max(c[b - 1] - problem[2], FLOOR) for c in cs])
-                gain = np.mean(np.log10(regret(baseline))) - np.mean(np.log10(regret(curves)))
-                found[peer].append({"problem": name, "n": b, "gain": gain, "median": float(np.median(regret(curves)))})
-            print(name, peer, found[peer][-1], file=sys.stderr)
+        if args.only in name:
+            baseline = curves(random_search, problem, range(1000, 1100), budgets[-1])
+            yield from reached(name, problem[2], baseline, curves(run, problem, range(args.seeds), budgets[-1]), budgets)
+
+
+def on_tuning(runs, args, budgets):
+    """Results by peer; regrets are measured against the lowest loss that anybody here found."""
+    found = {peer: [] for peer in runs}
+    for name, problem in tuning().items():
+        if args.only not in name:
+            continue
+        by_peer = {peer: curves(run, problem, range(args.tuning_seeds), budgets[-1]) for peer, run in runs.items()}
+        baseline = curves(random_search, problem, range(1000, 1000 + args.tuning_seeds), budgets[-1])
+        lowest = min(c[-1] for cs in [*by_peer.values(), baseline] for c in cs)
+        for peer, cs in by_peer.items():
+            found[peer] += reached(name, lowest, baseline, cs, budgets)
+    return found
+
+
+def on_the_clock(run):
+    """Milliseconds from one value to the next question, on the valley of `benches/ask_tell.rs`: means of ten."""
+    told = run_once(run, (box(-2, 2, 5), rosenbrock, 0, 0), 1, 106)
+    mean_ms = lambda n: 1e3 * float(np.mean(told.gaps[n - 6 : n + 4]))
+    return [{"n": n, "ms": mean_ms(n)} for n in (50, 100)]
+
+
+def joined(paths):
+    """One file of several, each of which has a part of the runs."""
+    parts = [json.load(open(path)) for path in paths]
+    whole = parts[0]
+    for part in parts[1:]:
+        for peer in part["peers"]:
+            mine = next((p for p in whole["peers"] if p["name"] == peer["name"]), None)
+            if mine is None:
+                whole["peers"].append(peer)
+                continue
+            for key in ("results", "speed"):
+                mine[key] = mine.get(key, []) + peer.get(key, [])
+    whole["peers"].sort(key=lambda p: "left_out" in p)
+    return whole
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=10, help="runs of each function; 0 leaves them out")
+    parser.add_argument("--tuning-seeds", type=int, default=10, help="runs of real tuning; 0 leaves it out")
+    parser.add_argument("--speed", action="store_true", help="time suggestions as well")
+    parser.add_argument("--budgets", default="25,50")
+    parser.add_argument("--only", default="", help="problems whose name contains this")
+    parser.add_argument("--peer", default="", help="peers whose name contains this")
+    parser.add_argument("--layer5", help="the binary `layer5`, for real tuning and the clock")
+    parser.add_argument("--join", nargs="+", metavar="FILE", help="run nothing: join what several runs wrote")
+    args = parser.parse_args()
+    if args.join:
+        json.dump(joined(args.join), sys.stdout, indent=1)
+        return
+    budgets = [int(b) for b in args.budgets.split(",")]
+    runs = {name: run for name, run in peers().items() if args.peer in name}
+    found = {name: {"name": name, "results": list(on_functions(run, args, budgets)) if args.seeds else []} for name, run in runs.items()}
+    if args.layer5:
+        runs["Layer5 over its protocol"] = layer5(args.layer5)
+        found["Layer5 over its protocol"] = {"name": "Layer5 over its protocol", "results": []}
     if args.tuning_seeds:
-        real = dict(peers)
-        if args.layer5:
-            real["Layer5"] = layer5(args.layer5)
-            found["Layer5"] = []
-        for name, problem in tuning().items():
-            all_curves = {peer: [curve(run, problem, s, n) for s in range(args.tuning_seeds)] for peer, run in real.items()}
-            baseline = [curve(random_search, problem, 1000 + s, n) for s in range(args.tuning_seeds)]
-            lowest = min(c[-1] for cs in [*all_curves.values(), baseline] for c in cs)
-            for peer, curves in all_curves.items():
-                for b in budgets:
-                    regret = lambda cs: np.array([max(c[b - 1] - lowest, FLOOR) for c in cs])
-                    gain = np.mean(np.log10(regret(baseline))) - np.mean(np.log10(regret(curves)))
-                    found[peer].append({"problem": name, "n": b, "gain": gain, "median": float(np.median(regret(curves)))})
-                print(name, peer, found[peer][-1], file=sys.stderr)
-    left_out = {
-        "egobox, rustuna, botorch-rust": "Rust peers are not built by this script; their published figures are of another machine",
-        "BoTorch, SMAC, HEBO": "hundreds of milliseconds a suggestion: hours for these runs",
-    }
-    out = [{"name": name, "results": results} for name, results in found.items()]
-    out += [{"name": name, "left_out": reason} for name, reason in left_out.items()]
-    json.dump({"command": "layer5-bench/peers/optimize.sh " + " ".join(sys.argv[1:]), "peers": out}, sys.stdout, indent=1)
+        for name, results in on_tuning(runs, args, budgets).items():
+            found[name]["results"] += results
+    if args.speed:
+        for name, run in runs.items():
+            found[name]["speed"] = on_the_clock(run)
+    left_out = [{"name": name, "left_out": reason} for name, reason in LEFT_OUT.items()]
+    command = "layer5-bench/peers/optimize.sh " + " ".join(sys.argv[1:])
+    json.dump({"command": command, "peers": [*found.values(), *left_out]}, sys.stdout, indent=1)
 
 
 main()

@@ -10,5 +10,5 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 dir=$(mktemp -d)
 trap 'rm -rf -- "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/pip" -q install optuna cma scipy scikit-learn >&2
+"$dir/venv/bin/pip" -q install optuna cma scipy scikit-learn egobox rustuna cmaes botorch-rust >&2
 "$dir/venv/bin/python" "$here/optimize.py" "$@"

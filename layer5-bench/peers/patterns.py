@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Measures the Python peers of `layer5-bench quality speed`, and stores what they answered.
+"""Measures the peers of `layer5-bench quality speed` that its own build leaves out, and stores what they answered.
 
     python3 layer5-bench/peers/patterns.py [OUT.json]      # default: patterns.json beside this file
 
 Makes a throw-away virtual environment, installs the peers into it from PyPI, runs each row on one thread and keeps the least
-time. A peer that does not install or does not run is left out with a message. Shapes and sizes are those of
+time. augurs' change detector is Rust, but its crates would double what the bench builds: it is built in a throw-away package
+by `cargo`. A peer that does not install or does not run is left out with a message. Shapes and sizes are those of
 src/quality/speed.rs; the random numbers are others, which no row's time depends on.
 """
 
@@ -133,6 +134,56 @@ peer("change-step", "river ADWIN", "river", "ADWIN().update(v)", adwin, 5, 2_000
 print(json.dumps(rows))
 """
 
+BOCPD_TOML = """
+[package]
+name = "bocpd"
+version = "0.0.0"
+edition = "2021"
+[workspace]
+[dependencies]
+augurs-changepoint = "0.10"
+"""
+
+BOCPD = r"""
+use augurs_changepoint::{Detector, NormalGammaDetector};
+fn main() {
+    let mut state = 1_u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((state >> 33) as f64 + 0.5) / 2_147_483_648.0
+    };
+    let mut normal = || (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+    let values: Vec<f64> = (0..2_000).map(|_| normal()).collect();
+    let best = (0..5).map(|_| {
+        let start = std::time::Instant::now();
+        let found = NormalGammaDetector::default().detect_changepoints(&values);
+        assert!(!found.is_empty());
+        start.elapsed().as_secs_f64()
+    }).fold(f64::INFINITY, f64::min);
+    println!("{}", best * 1e3 / values.len() as f64);
+}
+"""
+
+
+def bocpd():
+    """One row, or none where it can't be built."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "src").mkdir()
+        Path(folder, "Cargo.toml").write_text(BOCPD_TOML)
+        Path(folder, "src", "main.rs").write_text(BOCPD)
+        done = subprocess.run(["cargo", "run", "-q", "--release"], cwd=folder, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            print("left out: augurs-changepoint does not build here", file=sys.stderr)
+            return []
+        lock = Path(folder, "Cargo.lock").read_text().split('name = "augurs-changepoint"')[1]
+        return [{
+            "row": "change-step",
+            "peer": "augurs BOCPD",
+            "version": lock.split('"')[1],
+            "ms": float(done.stdout),
+            "command": "NormalGammaDetector::default().detect_changepoints(x)",
+        }]
+
 
 def cpu():
     try:
@@ -159,7 +210,7 @@ def main():
             "machine": f"{cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}, one thread",
             "measured": date.today().isoformat(),
             "script": "python3 layer5-bench/peers/patterns.py",
-            "rows": json.loads(done.stdout.splitlines()[-1]),
+            "rows": json.loads(done.stdout.splitlines()[-1]) + bocpd(),
         }
     out.write_text(json.dumps(answer, indent=2) + "\n")
 

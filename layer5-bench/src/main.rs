@@ -3,6 +3,7 @@
 
 mod optimize_suite;
 mod patterns_suite;
+mod tuning_suites;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,8 @@ enum Suite {
     /// Gains of the optimizer over random search on known functions, beside its peers.
     Optimize(optimize_suite::OptimizeArguments),
     #[command(flatten)]
+    Tuning(tuning_suites::TuningSuite),
+    #[command(flatten)]
     Patterns(patterns_suite::PatternsSuite),
 }
 
@@ -94,7 +97,7 @@ struct Planted {
     #[arg(long, default_value_t = 10_000)]
     series: u64,
     /// Days of five-minute samples each.
-    #[arg(long, default_value_t = 28)]
+    #[arg(long, default_value_t = 84)]
     days: usize,
     /// Seed of the first series.
     #[arg(long, default_value_t = 1)]
@@ -132,6 +135,7 @@ fn main() -> ExitCode {
                 print(planted.output, &table, &json).map_err(Failure::new)
             }
             Suite::Optimize(arguments) => optimize_suite::run(arguments).map_err(Failure::new),
+            Suite::Tuning(suite) => tuning_suites::run(suite).map_err(Failure::new),
             Suite::Patterns(suite) => patterns_suite::run(suite).map_err(Failure::new),
         },
         Command::Load(tool) => tool.run(load::run),
@@ -190,8 +194,11 @@ fn watch_all(dir: &Path) -> io::Result<Vec<(Labelled, Watched)>> {
 /// NAB at the default threshold and at the best one, and with each category left out of the choice.
 fn alarms(all: &[(Labelled, Watched)]) -> (String, Value) {
     let corpus = corpus_of(all, |_| true);
-    let default = WatchConfig::default().alarm_strength_min;
-    let fixed: Vec<NabScore> = PROFILES.iter().map(|p| corpus.at(p, default)).collect();
+    // Every alarm of the default watch counts; rows without one have strength 0.
+    let fixed: Vec<NabScore> = PROFILES
+        .iter()
+        .map(|p| corpus.at(p, f64::MIN_POSITIVE))
+        .collect();
     let swept: Vec<NabScore> = PROFILES.iter().map(|p| corpus.sweep(p)).collect();
 
     let mut categories: Vec<&str> = all.iter().map(|(s, _)| category(s)).collect();
@@ -217,9 +224,7 @@ fn alarms(all: &[(Labelled, Watched)]) -> (String, Value) {
             at.profile, at.score, best.score, best.threshold
         );
     }
-    table += &format!(
-        "default threshold {default}; standard score of a category, threshold from the others:\n"
-    );
+    table += "standard score of a category, threshold from the others:\n";
     for row in &left_out {
         table += &format!("  {row}\n");
     }
@@ -251,43 +256,71 @@ fn scores(all: &[(Labelled, Watched)]) -> (String, Value) {
     )
 }
 
-/// Rates on quiet series, by kind; the chance of a score beyond its promise is given as a ratio to the promise.
+/// Rates on quiet series, by kind, beside what is stated; the chance of a score beyond its promise is given as a ratio to
+/// the promise.
 fn false_alarms(planted: &Planted) -> (String, Value) {
     let each = planted.series.div_ceil(Quiet::ALL.len() as u64);
-    let mut table = format!(
-        "{:<16} {:>8} {:>10} {:>14} {:>8} {:>10} {:>8}   score beyond 0.9, 0.99, 0.999 (ratio to the promise)\n",
-        "per day", "alarms", "anomalies", "change points", "trends", "flatlines", "cycles"
-    );
+    let stated = quiet::Stated::of(&WatchConfig::default());
+    let mut tables = [String::new(), String::new()];
     let mut rows = Vec::new();
     for kind in Quiet::ALL {
-        let said = quiet::watch(kind, each, planted.days, planted.seed);
-        let name = json!(kind);
-        let [alarms, anomalies, changes, trends, flatlines, cycles] = [
-            said.alarms,
-            said.anomalies,
-            said.change_points,
-            said.trends,
-            said.flatlines,
-            said.cycles,
-        ]
-        .map(|count| said.per_day(count));
-        let ratios: Vec<f64> = said
-            .beyond
-            .iter()
-            .zip(CHANCES)
-            .map(|(&count, chance)| count as f64 / said.scored.max(1) as f64 / chance)
-            .collect();
-        table += &format!(
-            "{:<16} {alarms:>8.4} {anomalies:>10.5} {changes:>14.5} {trends:>8.5} {flatlines:>10.5} {cycles:>8.5}   {ratios:.2?}\n",
-            name.as_str().unwrap_or_default(),
-        );
-        rows.push(json!({"kind": name, "counts": said, "score_ratios": ratios,
-            "per_series_per_day": {"alarms": alarms, "anomalies": anomalies, "change_points": changes,
-            "trends": trends, "flatlines": flatlines, "cycles": cycles}}));
+        let phases = quiet::watch(kind, each, planted.days, planted.seed);
+        for (phase, said) in phases.iter().enumerate().filter(|(_, said)| said.days > 0) {
+            let (line, row) = quiet_row(kind, said, &stated);
+            tables[phase] += &line;
+            rows.push(json!({"phase": (["young", "known"][phase]), "row": row}));
+        }
     }
+    let head = format!(
+        "{:<16} {:>8} {:>5} {:>10} {:>5} {:>14} {:>8} {:>10} {:>8}   score beyond 0.9, 0.99, 0.999 (ratio to the promise)\n",
+        "per day",
+        "alarms",
+        "ratio",
+        "anomalies",
+        "ratio",
+        "change points",
+        "trends",
+        "flatlines",
+        "cycles"
+    );
+    let days = quiet::YOUNG_DAYS;
+    let [young, known] = tables;
+    let table = format!(
+        "stated per series and day: {} alarms, {:.5} anomalies\nyoung, days 1 to {days}:\n{head}{young}known, from day {days} on:\n{head}{known}",
+        stated.alarms, stated.anomalies
+    );
     let json = json!({"suite": "false-alarms", "series": each * Quiet::ALL.len() as u64,
-        "days": planted.days, "seed": planted.seed, "kinds": rows});
+        "days": planted.days, "seed": planted.seed, "stated": stated, "kinds": rows});
     (table, json)
+}
+
+fn quiet_row(kind: Quiet, said: &quiet::Said, stated: &quiet::Stated) -> (String, Value) {
+    let name = json!(kind);
+    let [alarms, anomalies, changes, trends, flatlines, cycles] = [
+        said.alarms,
+        said.anomalies,
+        said.change_points,
+        said.trends,
+        said.flatlines,
+        said.cycles,
+    ]
+    .map(|count| said.per_day(count));
+    let (of_alarms, of_anomalies) = (alarms / stated.alarms, anomalies / stated.anomalies);
+    let ratios: Vec<f64> = said
+        .beyond
+        .iter()
+        .zip(CHANCES)
+        .map(|(&count, chance)| count as f64 / said.scored.max(1) as f64 / chance)
+        .collect();
+    let line = format!(
+        "{:<16} {alarms:>8.4} {of_alarms:>5.2} {anomalies:>10.5} {of_anomalies:>5.2} {changes:>14.5} {trends:>8.5} {flatlines:>10.5} {cycles:>8.5}   {ratios:.2?}\n",
+        name.as_str().unwrap_or_default(),
+    );
+    let row = json!({"kind": name, "counts": said, "score_ratios": ratios,
+        "of_stated": {"alarms": of_alarms, "anomalies": of_anomalies},
+        "per_series_per_day": {"alarms": alarms, "anomalies": anomalies, "change_points": changes,
+        "trends": trends, "flatlines": flatlines, "cycles": cycles}});
+    (line, row)
 }
 
 fn corpus_of(all: &[(Labelled, Watched)], keep: impl Fn(&Labelled) -> bool) -> Corpus {

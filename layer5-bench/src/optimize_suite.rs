@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use layer5_bench::quality::optimize::peers::Peers;
-use layer5_bench::quality::optimize::{Problem, Table, drawn, measure, public};
+use layer5_bench::quality::optimize::{Problem, Table, drawn, measure, public, shifted};
 use layer5_optimize::SamplerKind;
 use serde_json::json;
 
@@ -49,6 +49,8 @@ pub(crate) struct OptimizeArguments {
 enum Set {
     /// From the literature.
     Public,
+    /// From the literature, the minimum at another place in every run.
+    Shifted,
     /// Drawn: shifted, rotated, stretched.
     Drawn,
     /// The drawn ones with noise of a tenth of their standard deviation.
@@ -69,6 +71,7 @@ pub(crate) fn run(arguments: &OptimizeArguments) -> io::Result<()> {
     let floats = |draw| drawn::floats_only(arguments.dims, draw);
     let mut problems: Vec<Problem> = match arguments.set {
         Set::Public => public::all(),
+        Set::Shifted => shifted::all(),
         Set::Drawn => floats(arguments.draw),
         Set::Noisy => drawn::with_noise(floats(arguments.draw), 0.1),
         Set::Mixed => drawn::mixed(arguments.draw),

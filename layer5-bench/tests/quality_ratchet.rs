@@ -1,22 +1,76 @@
-//! Quality of the batch analyses never falls below what was once reached: short versions of `layer5-bench quality`.
+//! Quality never falls below what was once reached: short versions of `layer5-bench quality`.
 //! Each floor is a little below the figure in docs/benchmarks.md, by about two standard errors of the short run. Annotated
 //! series are not part of the project: without them that test says so and passes, unless `LAYER5_REQUIRE_DATA=1`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use layer5_bench::quality::{change_points, forecast, periods};
+use layer5_bench::quality::auc::{average_precision, rows_in};
+use layer5_bench::quality::nab::{Corpus, PROFILES};
+use layer5_bench::quality::quiet::{self, Quiet, Stated};
+use layer5_bench::quality::{change_points, forecast, labelled, periods};
+use layer5_patterns::WatchConfig;
+
+/// The folder of a set of labelled series, when it is there.
+fn labelled_data(set: &str, file: &str) -> Option<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/");
+    let dir = dir.join(set);
+    if dir.join(file).is_file() {
+        return Some(dir);
+    }
+    assert!(
+        std::env::var("LAYER5_REQUIRE_DATA").as_deref() != Ok("1"),
+        "LAYER5_REQUIRE_DATA=1, but there is no {set}/{file}"
+    );
+    eprintln!("skipped: no {set}/{file}");
+    None
+}
+
+#[test]
+fn alarms_and_scores_of_labelled_series() {
+    let Some(dir) = labelled_data("nab", "windows.json") else {
+        return;
+    };
+    let (mut corpus, mut areas) = (Corpus::default(), Vec::new());
+    for series in labelled::read(&dir).expect("the folder is complete") {
+        let watched = labelled::watch(&series);
+        corpus.push(&watched.alarms, &series.windows);
+        let positive = rows_in(series.values.len(), &series.windows);
+        areas.extend(average_precision(&watched.scores, &positive));
+    }
+    let scores = PROFILES.map(|p| corpus.at(&p, f64::MIN_POSITIVE).score);
+    let area = areas.iter().sum::<f64>() / areas.len() as f64;
+    println!("{scores:?} {area}");
+    assert!(scores[0] >= 68.5 && scores[1] >= 60.5 && scores[2] >= 72.5);
+    assert!(area >= 0.31);
+}
+
+#[test]
+fn alarms_of_quiet_series_come_as_often_as_is_stated() {
+    let stated = Stated::of(&WatchConfig::default());
+    let mut anomalies = (0, 0);
+    for kind in Quiet::ALL {
+        let [_, known] = quiet::watch(kind, 24, 84, 5);
+        let ratio = known.per_day(known.alarms) / stated.alarms;
+        println!("{kind:?}: {ratio:.2} of the stated alarms");
+        // 200 alarms are due: 0.07 is a standard deviation, beside the fifth that is promised.
+        let allowed = match kind {
+            Quiet::Constant => 0.0..=0.0,
+            _ => 0.66..=1.34,
+        };
+        assert!(allowed.contains(&ratio), "{kind:?}: {ratio}");
+        assert_eq!(known.cycles, 0, "{kind:?}");
+        anomalies = (anomalies.0 + known.anomalies, anomalies.1 + known.days);
+    }
+    // 39 are due over all kinds.
+    let ratio = anomalies.0 as f64 / anomalies.1 as f64 / stated.anomalies;
+    assert!(ratio <= 1.5, "{ratio} of the stated anomalies");
+}
 
 #[test]
 fn change_points_of_annotated_series() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/tcpd");
-    if !dir.join("annotations.json").is_file() {
-        assert!(
-            std::env::var("LAYER5_REQUIRE_DATA").as_deref() != Ok("1"),
-            "LAYER5_REQUIRE_DATA=1, but there is no tcpd/annotations.json"
-        );
-        println!("skipped: no annotated series");
+    let Some(dir) = labelled_data("tcpd", "annotations.json") else {
         return;
-    }
+    };
     let (table, told) = change_points::report(&dir).expect("the folder is complete");
     println!("{table}");
     let at_least = |of: &str, f1: f64, cover: f64| {

@@ -123,6 +123,20 @@ pub enum Detail {
         /// Index into `patterns::matching::shapes`.
         index: u32,
     },
+    /// A limit that will be met if the present slope goes on.
+    Breach {
+        /// The limit, in the series' unit.
+        limit: f64,
+        /// Time to breach from `detected_at`, s.
+        seconds: f64,
+    },
+    /// A shape that a person had asked to be told of.
+    Template {
+        /// Its place among the templates that held at `detected_at`.
+        index: u32,
+        /// Correlation with it.
+        fit: f64,
+    },
 }
 
 /// One pattern in one series, without the series' name: what the pure crates give out.
@@ -191,6 +205,14 @@ impl Finding {
                     "above"
                 };
                 format!("{metric} stays {size} {place} the {base} of its peers")
+            }
+            (PatternKind::ForecastBreach, Detail::Breach { limit, seconds }) => format!(
+                "{metric} reaches its limit of {} in {}, if it goes on as now from {base}",
+                with_unit(limit),
+                span(seconds)
+            ),
+            (PatternKind::Template, Detail::Template { fit, .. }) => {
+                format!("{metric} takes this shape again, {size} high around {base} (fit {fit:.2})")
             }
             (PatternKind::ForecastBreach, _) => {
                 format!("{metric} is heading {size} past its limit, from {base}")
@@ -280,6 +302,14 @@ mod tests {
         assert_eq!(
             spike.explain("accuracy", ""),
             "accuracy is 40.13 below its normal 60"
+        );
+        let breach = Detail::Breach {
+            limit: 90.0,
+            seconds: 32.0 * 3600.0,
+        };
+        assert_eq!(
+            finding(PatternKind::ForecastBreach, breach, Direction::Up).explain("disk_used", "%"),
+            "disk_used reaches its limit of 90 % in 32 h, if it goes on as now from 60 %"
         );
         let season = finding(
             PatternKind::Seasonality,

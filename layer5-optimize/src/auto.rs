@@ -1,9 +1,11 @@
 //! The portfolio: several samplers over one set of observations, each where it is strong.
 //! In: [`Known`]. Out: proposals that say which part made them. Called from: [`crate::study`].
-//! How: an even design; then expected improvement over a Gaussian process, which finds the basin; then a trust region,
-//! which converges in it at a rate no global model reaches; and when that has nothing left to gain, the Gaussian process
-//! picks where to search next. Where observations are noisy, or most of the space has no order, the Gaussian process
-//! goes on alone; beyond the observations it can hold, an evolution strategy and the Parzen estimator take turns.
+//! How: over continuous parameters a trust region from the first trial on, which converges at a rate no global model
+//! reaches; when that has nothing left to gain, expected improvement over a Gaussian process picks where to search next.
+//! The first step that disappoints asks for a probe of the noise; where there is noise, the trust region goes on as long
+//! as the fall it expects is more than that, then the Gaussian process alone. Where parameters have steps or no order, or
+//! constraints come with the outcome, the process follows an even design; beyond the observations it can hold, an
+//! evolution strategy and the Parzen estimator take turns.
 //! Invariants: decisions depend on the observations and the saved state alone.
 
 use rand_pcg::Pcg64;
@@ -13,11 +15,12 @@ use crate::cma_es::CmaEs;
 use crate::design::sobol::scrambled;
 use crate::gp::{Fitted, ROWS_MAX, propose_log_ei, thinned_rows};
 use crate::linalg::distance2;
-use crate::noise;
+use crate::noise::{self, Probes};
 use crate::sampler::{Known, Proposal, Sampler, SamplerKind};
 use crate::tpe::Tpe;
 use crate::trial::Why;
-use crate::trust_region::Run;
+use crate::trust_region::{DELTA_START, Run};
+use crate::unit_cube::AxisKind;
 
 /// Width of the first design, as a share of the cube's.
 const DESIGN_WIDTH: f64 = 0.7;
@@ -28,15 +31,23 @@ const NOISY_REACH: f64 = 0.25;
 /// Evaluations up to which the model does not lead out of the part of the cube that the first design covers.
 const N_MIDDLE: usize = 20;
 
-/// Evaluations of the first design.
+/// Half width of the box in which a later local search begins: it knows where it is, the first one does not.
+const DELTA_LATER: f64 = 0.05;
+
+/// Local steps in a row that may fail under noise.
+const NOISY_PATIENCE: u32 = 1;
+
+/// Evaluations of the first design, where one is made.
 fn n_design(d: usize) -> usize {
     (d + 2).min(20)
 }
 
-/// Evaluations before the first local search: the design, the probe, and global steps enough to see the lie of the land.
-/// In many dimensions that takes more than can be had, so there they stay few.
-fn n_first(d: usize) -> usize {
-    n_design(d) + 1 + (2 * (d + 1)).min(12)
+/// Whether the trust region can search this space.
+fn searches_locally(known: &Known<'_>) -> bool {
+    let kinds = || (0..known.cube.len()).map(|j| known.cube.kind(j));
+    let moves = |kind: AxisKind| kind == AxisKind::Continuous;
+    let is_fixed = |kind: AxisKind| matches!(kind, AxisKind::Levels(1) | AxisKind::Categories(1));
+    known.constraints.is_empty() && kinds().any(moves) && kinds().all(|k| moves(k) || is_fixed(k))
 }
 
 /// The portfolio's state.
@@ -46,23 +57,33 @@ pub struct Portfolio {
     local: Option<Run>,
     /// Where local searches ended.
     ended: Vec<Vec<f64>>,
-    /// Global proposals since the last local search ended.
-    n_global: usize,
     is_noisy: bool,
-    is_probed: bool,
+    #[serde(default)]
+    probes: Probes,
     evolution: CmaEs,
 }
 
 impl Sampler for Portfolio {
     fn propose(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
-        if known.n_used() < n_design(known.cube.len()) || known.y.len() < 2 {
+        let d = known.cube.len();
+        let (n_design, told_min) = if searches_locally(known) {
+            (1, 1)
+        } else {
+            (n_design(d), 2)
+        };
+        if known.n_used() < n_design || known.y.len() < told_min {
             return design(known);
         }
-        if !self.is_probed {
-            self.is_probed = true;
-            if let Some(proposal) = noise::probe(known, rng) {
-                return proposal;
-            }
+        // A search whose steps come out as expected needs no probe.
+        let is_doubted = self.local.as_mut().is_none_or(|run| {
+            run.digest(known);
+            run.is_doubted()
+        });
+        if is_doubted
+            && known.n_used() >= d + 2
+            && let Some(proposal) = self.probes.next(known, rng)
+        {
+            return proposal;
         }
         self.is_noisy = noise::share(known).is_some_and(|share| share > noise::SHARE_MAX);
         if let Some(proposal) = self.propose_local(known) {
@@ -97,35 +118,37 @@ fn design(known: &Known<'_>) -> Proposal {
 impl Portfolio {
     /// A step of the local search, if there is one or one should begin.
     fn propose_local(&mut self, known: &Known<'_>) -> Option<Proposal> {
-        let d = known.cube.len();
-        let n_ordered = (0..d).filter(|j| known.cube.is_ordered(*j)).count();
-        let n_levels = (0..d)
-            .filter(|j| known.cube.kind(*j) != crate::unit_cube::AxisKind::Continuous)
-            .count();
-        if self.is_noisy || n_ordered == 0 || n_levels > 0 || !known.constraints.is_empty() {
+        if !searches_locally(known) || (self.is_noisy && !self.ended.is_empty()) {
             return None;
         }
+        let d = known.cube.len();
         if self.local.is_none() && self.should_begin(known) {
             let row = known.best()?;
-            let delta = if self.ended.is_empty() { 0.15 } else { 0.05 };
-            self.local = Some(Run::new(
-                known.x[row].clone(),
-                known.y[row],
-                known.y.len(),
-                delta,
-            ));
+            let delta = if self.ended.is_empty() {
+                DELTA_START
+            } else {
+                DELTA_LATER
+            };
+            let run = Run::new(known.x[row].clone(), known.y[row], known.y.len(), delta);
+            self.local = Some(run);
         }
         let run = self.local.as_mut()?;
-        let patience = (2 * d + 4) as u32;
+        let (patience, fall_min) = if self.is_noisy {
+            (NOISY_PATIENCE, noise::deviation(known).unwrap_or(0.0))
+        } else {
+            ((2 * d + 4) as u32, 0.0)
+        };
         let proposal = if run.n_failures > patience {
             None
         } else {
             run.propose(known)
         };
+        let value = run.value();
+        let is_worth = |p: &Proposal| p.expected.is_none_or(|e| value - e.mean >= fall_min);
+        let proposal = proposal.filter(is_worth);
         if proposal.is_none() {
             self.ended.push(run.centre().to_vec());
             self.local = None;
-            self.n_global = 0;
         }
         proposal
     }
@@ -135,18 +158,12 @@ impl Portfolio {
         let Some(best) = known.best() else {
             return false;
         };
-        if self.ended.is_empty() {
-            // A stated budget leaves two thirds of it to converge in.
-            let first = known.budget.map_or(usize::MAX, |budget| budget / 3);
-            return known.n_used() >= n_first(d).min(first.max(n_design(d) + 1));
-        }
         // A better place away from where searches ended is worth one of its own.
         let near = |end: &Vec<f64>| distance2(end, &known.x[best]) < 1e-6 * d as f64;
         !self.ended.iter().any(near)
     }
 
     fn propose_global(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
-        self.n_global += 1;
         if known.y.len() > ROWS_MAX {
             return if known.n_asked.is_multiple_of(2)
                 && (0..known.cube.len()).any(|j| known.cube.is_ordered(j))
@@ -185,5 +202,50 @@ impl Portfolio {
             why: Why::ExpectedImprovement,
             expected,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acquisition::maximize::normal_draw;
+    use crate::seed::stream;
+    use crate::space::{Domain, Parameter, Space, Value};
+    use crate::study::{Study, StudyConfig};
+    use crate::trial::{Outcome, Trial};
+
+    /// The trials of a function of three numbers, told with noise of this standard deviation.
+    fn trials(n: usize, noise: f64, f: impl Fn(f64) -> f64) -> Vec<Trial> {
+        let named = (0..3).map(|j| Parameter::new(j.to_string(), Domain::float(-1.0, 1.0)));
+        let space = Space::new(named.collect()).expect("valid");
+        let mut study = Study::new(StudyConfig::new(space)).expect("fits");
+        let mut rng = stream(7, 7);
+        for _ in 0..n {
+            let trial = study.ask();
+            let terms = trial.point.values().iter().map(|value| match value {
+                Value::Float(x) => f(*x),
+                _ => unreachable!("floats only"),
+            });
+            let told = terms.sum::<f64>() + noise * normal_draw(&mut rng);
+            study.tell(trial.id, Outcome::Value(told)).expect("pending");
+        }
+        study.trials().to_vec()
+    }
+
+    #[test]
+    fn a_search_whose_steps_come_out_as_expected_is_not_probed() {
+        // The middle, three samples, and three steps down the slope, the last of which is stopped by the wall.
+        let trials = trials(7, 0.0, |x| x);
+        let by: Vec<SamplerKind> = trials[1..].iter().map(|t| t.proposed_by).collect();
+        assert_eq!(by, [SamplerKind::TrustRegion; 6]);
+    }
+
+    #[test]
+    fn noise_is_found_and_then_the_process_goes_on() {
+        let trials = trials(40, 0.3, |x| (x - 0.3).powi(2));
+        let probed = trials.iter().position(|t| t.why == Why::NoiseProbe);
+        assert!(probed.is_some_and(|n| n < 20), "{probed:?}");
+        let last = &trials[30..];
+        assert!(last.iter().all(|t| t.proposed_by == SamplerKind::Gp));
     }
 }

@@ -104,6 +104,15 @@ pub enum ConfigError {
     /// The point safe mode should start from is not of the space.
     #[error("the safe start: {0}")]
     SafeStart(PointError),
+    /// The sampler cannot look at so many objectives.
+    #[error(
+        "sampler `{sampler}` takes at most {limit} objectives, found {found}; `nsga2` and `auto` take any number"
+    )]
+    UnfitObjectives {
+        sampler: SamplerKind,
+        limit: usize,
+        found: usize,
+    },
     /// The sampler cannot search this space.
     #[error("sampler `{sampler}` needs {needs}")]
     UnfitSpace {
@@ -136,9 +145,9 @@ pub enum PointError {
         found: usize,
         expected: usize,
     },
-    /// A linear or forbidden limit of the study is broken.
-    #[error("the point breaks limit {limit} of the study")]
-    Limit { limit: usize },
+    /// The stated noise is no standard deviation.
+    #[error("noise_sd {sd} is not finite and 0 or above")]
+    Noise { sd: f64 },
     /// The study was closed.
     #[error("the study is closed")]
     StudyClosed,
@@ -170,6 +179,12 @@ pub enum TellError {
         found: usize,
         expected: usize,
     },
+    /// The stated noise is no standard deviation; the trial stays pending.
+    #[error("trial {id}: noise_sd {sd} is not finite and 0 or above, the trial stays pending")]
+    Noise { id: TrialId, sd: f64 },
+    /// As many intermediate values as are kept.
+    #[error("trial {id} has {limit} intermediate values, which is the limit; report fewer steps")]
+    TooManySteps { id: TrialId, limit: usize },
     /// Intermediate values must come with rising steps.
     #[error("trial {id}: step {step} is not above the last one, {last}")]
     StepOrder { id: TrialId, step: u64, last: u64 },

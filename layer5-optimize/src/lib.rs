@@ -18,6 +18,7 @@ pub mod auto;
 pub mod bandit;
 pub mod cma_es;
 pub mod design;
+pub mod ehvi;
 pub mod error;
 pub mod experiment;
 pub mod forest;
@@ -50,7 +51,7 @@ pub use setting::InvalidSetting;
 pub use space::{
     CHOICES_MAX, Domain, INT_MAGNITUDE_MAX, PARAMETERS_MAX, Parameter, Point, Space, Value, When,
 };
-pub use study::{Direction, Safe, StopReason, Study, StudyConfig};
+pub use study::{Direction, RestoreError, STEPS_MAX, Safe, StopReason, Study, StudyConfig};
 pub use trial::{
     Observation, Outcome, Prediction, Recommendation, Trial, TrialId, TrialState, Why,
 };

@@ -4,6 +4,7 @@
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
 
 use crate::linalg::distance2;
 use crate::sampler::{Known, Proposal, SamplerKind};
@@ -18,9 +19,36 @@ const CLOSE: f64 = 5e-6;
 /// Scatter above this share of the spread is noise.
 pub const SHARE_MAX: f64 = 1e-3;
 
-/// A place beside the best observation; `None` if no axis is continuous.
-#[must_use]
-pub fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
+/// Shares for which one pair is not enough: two noisy values may be alike by luck, and a steep objective may differ.
+const DOUBTFUL: std::ops::Range<f64> = SHARE_MAX / 30.0..SHARE_MAX * 30.0;
+/// Probes after which the mean of what was seen is believed.
+const PROBES_MAX: u8 = 3;
+
+/// Probes made so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Probes(u8);
+
+impl Probes {
+    /// A place to probe, while it is not known whether there is noise.
+    pub fn next(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
+        let is_due = match share(known) {
+            _ if self.0 >= PROBES_MAX => false,
+            None => self.0 == 0,
+            Some(share) => DOUBTFUL.contains(&share),
+        };
+        if !is_due {
+            return None;
+        }
+        self.0 += 1;
+        probe(known, rng)
+    }
+}
+
+/// A place beside the best observation; `None` if no axis is continuous, or the noise was stated.
+fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
+    if stated(known).is_some() {
+        return None;
+    }
     let mut unit = known.x[known.best()?].clone();
     let mut moves = false;
     for (j, u) in unit.iter_mut().enumerate() {
@@ -39,13 +67,28 @@ pub fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
     moves.then_some(proposal)
 }
 
-/// Standard deviation of the noise as a share of the distance from the best to the middle value, from pairs of
-/// observations at practically one place; `None` if there is no such pair.
+/// Standard deviation of the noise as a share of the distance from the best to the middle value; `None` as
+/// [`deviation`].
 ///
 /// # Cost
-/// `n^2` comparisons of one coordinate, at the latest and best 200 observations.
+/// That of [`deviation`].
 #[must_use]
 pub fn share(known: &Known<'_>) -> Option<f64> {
+    let half = 0.5 * deviation(known)?;
+    let spread = spread(known);
+    Some(if spread > 0.0 { half / spread } else { 0.0 })
+}
+
+/// Standard deviation of the noise, as it was stated, or from pairs of observations at practically one place; `None` if
+/// nothing was stated and there is no such pair.
+///
+/// # Cost
+/// `n^2` comparisons of one coordinate, at the first 200 observations.
+#[must_use]
+pub fn deviation(known: &Known<'_>) -> Option<f64> {
+    if let Some(sd) = stated(known) {
+        return Some(sd);
+    }
     let n = known.y.len().min(200);
     let limit = CLOSE * CLOSE * known.cube.len() as f64;
     let (mut sum, mut pairs) = (0.0, 0);
@@ -60,15 +103,33 @@ pub fn share(known: &Known<'_>) -> Option<f64> {
             }
         }
     }
-    if pairs == 0 {
-        return None;
+    // The mean distance of two normal values is 2 / sqrt(pi) standard deviations.
+    let deviation = sum / f64::from(pairs.max(1)) * std::f64::consts::PI.sqrt();
+    (pairs > 0).then_some(deviation.min(f64::MAX))
+}
+
+/// Root mean square of the stated noise; `None` where none was stated.
+fn stated(known: &Known<'_>) -> Option<f64> {
+    let single = |row: &'_ Vec<f64>| row.first().copied().filter(|_| row.len() == 1);
+    let stated = known.noise_sd.iter().filter_map(single);
+    let (n, largest) = stated
+        .clone()
+        .fold((0.0, 0.0f64), |(n, largest), sd| (n + 1.0, largest.max(sd)));
+    if n == 0.0 || largest == 0.0 {
+        return (n > 0.0).then_some(0.0);
     }
+    let sum: f64 = stated.map(|sd| (sd / largest).powi(2)).sum();
+    Some(largest * (sum / n).sqrt())
+}
+
+/// Half the distance from the best to the middle value.
+fn spread(known: &Known<'_>) -> f64 {
     let mut sorted = known.objective.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let spread = 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0];
-    // The mean distance of two normal values is 2 / sqrt(pi) standard deviations.
-    let scatter = sum / f64::from(pairs) * std::f64::consts::PI.sqrt() / 2.0;
-    Some(if spread > 0.0 { scatter / spread } else { 0.0 })
+    match sorted.as_slice() {
+        [] => 0.0,
+        sorted => 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0],
+    }
 }
 
 #[cfg(test)]
@@ -88,13 +149,13 @@ mod tests {
             y,
             objective: y,
             values: &[],
+            noise_sd: &[],
             constraints: &[],
             violation: &[],
             trial: &vec![None; y.len()],
             pending: &[],
             failed: &[],
             n_asked: 0,
-            budget: None,
             seed: 0,
         };
         if let Some(best) = known.best() {
@@ -102,6 +163,15 @@ mod tests {
             assert!((unit[0] - x[best][0]).abs() <= PROBE && (0.0..=1.0).contains(&unit[0]));
         }
         share(&known)
+    }
+
+    #[test]
+    fn values_that_are_alike_by_luck_are_probed_again() {
+        assert!(
+            DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.002, 3.0]).expect("a pair"))
+        );
+        assert!(!DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.0, 3.0]).expect("a pair")));
+        assert!(!DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.5, 3.0]).expect("a pair")));
     }
 
     #[test]

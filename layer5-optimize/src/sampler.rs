@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::auto::Portfolio;
 use crate::cma_es::CmaEs;
 use crate::design::Sobol;
+use crate::ehvi::Ehvi;
 use crate::error::ConfigError;
 use crate::forest::Forest;
 use crate::gp::GpSampler;
@@ -49,11 +50,13 @@ pub enum SamplerKind {
     Spsa,
     /// A genetic algorithm that spreads over the front of several objectives.
     Nsga2,
+    /// Gaussian processes with expected hypervolume improvement, exact for one to three objectives.
+    Ehvi,
 }
 
 impl SamplerKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Auto,
         Self::Random,
         Self::Sobol,
@@ -64,6 +67,7 @@ impl SamplerKind {
         Self::Forest,
         Self::Spsa,
         Self::Nsga2,
+        Self::Ehvi,
     ];
 
     /// The name in configuration and protocols.
@@ -80,6 +84,7 @@ impl SamplerKind {
             Self::Forest => "forest",
             Self::Spsa => "spsa",
             Self::Nsga2 => "nsga2",
+            Self::Ehvi => "ehvi",
         }
     }
 
@@ -112,6 +117,8 @@ pub struct Known<'a> {
     pub objective: &'a [f64],
     /// Every objective of every observation, lower is better.
     pub values: &'a [Vec<f64>],
+    /// Standard deviation of the noise in every objective of every observation; empty where it was not told.
+    pub noise_sd: &'a [Vec<f64>],
     /// Every constraint of every observation, kept where at most 0; empty where there are none.
     pub constraints: &'a [Vec<f64>],
     /// How far constraints are broken in all, 0 where they are kept.
@@ -124,8 +131,6 @@ pub struct Known<'a> {
     pub failed: &'a [(u64, Vec<f64>)],
     /// How many trials were asked before this one; its own number.
     pub n_asked: u64,
-    /// How many evaluations the caller means to spend in all, if known.
-    pub budget: Option<usize>,
     /// The study's seed.
     pub seed: u64,
 }
@@ -135,6 +140,20 @@ impl Known<'_> {
     #[must_use]
     pub fn best(&self) -> Option<usize> {
         (0..self.y.len()).min_by(|&a, &b| self.y[a].total_cmp(&self.y[b]))
+    }
+
+    /// Looks at objective `k` alone, whether constraints are kept or not.
+    pub fn one_objective<T>(&self, k: usize, look: impl FnOnce(&Known<'_>) -> T) -> T {
+        let values: Vec<f64> = self.values.iter().map(|row| row[k]).collect();
+        let noise_sd: Vec<Vec<f64>> = (self.noise_sd.iter())
+            .map(|row| row.get(k).copied().into_iter().collect())
+            .collect();
+        look(&Known {
+            y: &values,
+            objective: &values,
+            noise_sd: &noise_sd,
+            ..*self
+        })
     }
 
     /// Trials closed or open so far, observations brought by the caller included.
@@ -187,6 +206,7 @@ pub(crate) enum AnySampler {
     Forest(Forest),
     Spsa(Box<Spsa>),
     Nsga2(Nsga2),
+    Ehvi(Ehvi),
 }
 
 impl AnySampler {
@@ -216,6 +236,7 @@ impl AnySampler {
             SamplerKind::Forest => Self::Forest(Forest),
             SamplerKind::Spsa => Self::Spsa(Box::default()),
             SamplerKind::Nsga2 => Self::Nsga2(Nsga2),
+            SamplerKind::Ehvi => Self::Ehvi(Ehvi::default()),
         })
     }
 }
@@ -233,6 +254,7 @@ impl Sampler for AnySampler {
             Self::Forest(sampler) => sampler.propose(known, rng),
             Self::Spsa(sampler) => sampler.propose(known, rng),
             Self::Nsga2(sampler) => sampler.propose(known, rng),
+            Self::Ehvi(sampler) => sampler.propose(known, rng),
         }
     }
 }

@@ -58,11 +58,25 @@ pub enum Outcome {
         objectives: Vec<f64>,
         /// One per constraint, finite.
         constraints: Vec<f64>,
+        /// Standard deviation of the noise in each objective, 0 or above; empty where it is not known.
+        noise_sd: Vec<f64>,
     },
     /// The run broke: there is no value.
     Failed,
     /// The run was stopped on the way, see [`crate::Study::report`].
     Pruned,
+}
+
+impl Outcome {
+    /// A value whose noise is known to have this standard deviation.
+    #[must_use]
+    pub fn noisy(value: f64, sd: f64) -> Self {
+        Self::Values {
+            objectives: vec![value],
+            constraints: Vec::new(),
+            noise_sd: vec![sd],
+        }
+    }
 }
 
 /// Why a point was suggested.
@@ -75,6 +89,8 @@ pub enum Why {
     InitialDesign,
     /// Where the surrogate expects the largest improvement.
     ExpectedImprovement,
+    /// Where the volume that the front dominates is expected to grow most.
+    HypervolumeGain,
     /// Where a local quadratic model has its minimum.
     ModelMinimum,
     /// Where a local quadratic model needs a value to be trusted.
@@ -105,6 +121,7 @@ impl fmt::Display for Why {
             Self::Random => "random",
             Self::InitialDesign => "initial design",
             Self::ExpectedImprovement => "expected improvement",
+            Self::HypervolumeGain => "hypervolume gain",
             Self::ModelMinimum => "model minimum",
             Self::ModelGeometry => "model geometry",
             Self::Restart => "restart",
@@ -146,6 +163,9 @@ pub struct Trial {
     pub why: Why,
     /// What the sampler expected, if it has a model that can say.
     pub predicted: Option<Prediction>,
+    /// How many observations there were when it was asked.
+    #[serde(default)]
+    pub n_known: usize,
     /// Intermediate values reported so far: step and value, steps rising.
     #[serde(default)]
     pub steps: Vec<(u64, f64)>,
@@ -166,9 +186,30 @@ pub struct Observation {
     /// Values of the constraints; kept where at most 0.
     #[serde(default)]
     pub constraints: Vec<f64>,
+    /// Standard deviation of the noise in each objective; empty where it is not known.
+    #[serde(default)]
+    pub noise_sd: Vec<f64>,
 }
 
 impl Observation {
+    /// A value of a single objective, brought from outside, nothing else known.
+    #[must_use]
+    pub fn at(point: Point, value: f64) -> Self {
+        Self {
+            trial: None,
+            point,
+            value,
+            others: Vec::new(),
+            constraints: Vec::new(),
+            noise_sd: Vec::new(),
+        }
+    }
+
+    /// The value of every objective, in the caller's directions.
+    pub fn objectives(&self) -> impl Iterator<Item = f64> {
+        std::iter::once(self.value).chain(self.others.iter().copied())
+    }
+
     /// Whether every constraint is kept.
     #[must_use]
     pub fn is_feasible(&self) -> bool {

@@ -1,12 +1,11 @@
-//! Proves what a study promises beyond asking and telling: constraints, several objectives, pruning, stopping, warm start,
+//! Proves what a study promises beyond asking and telling: constraints, stated noise, pruning, stopping, warm start,
 //! safety, closing, large studies; and that bad input is an error of its own type.
 //! How: small known problems, exact expectations where there are some, and argued limits where there are none.
 
-use layer5_optimize::insight;
 use layer5_optimize::{
-    ConfigError, Direction, Domain, Limit, Outcome, Parameter, Point, PointError, Pruner, Safe,
-    SamplerKind, Space, SpaceError, StopReason, Study, StudyConfig, TellError, TrialState, Value,
-    Verdict, Why,
+    ConfigError, Direction, Domain, Limit, Observation, Outcome, Parameter, Point, PointError,
+    Pruner, STEPS_MAX, Safe, SamplerKind, Space, SpaceError, StopReason, Study, StudyConfig,
+    TellError, TrialState, Value, Verdict, Why,
 };
 
 fn floats(d: usize) -> Space {
@@ -52,6 +51,7 @@ fn a_constraint_that_cuts_off_the_bowl_moves_the_incumbent_to_its_edge() {
                 objectives: vec![bowl(&trial.point)],
                 // Kept where x0 + x1 is at least 1; the nearest such point to (.3, .3) is (.5, .5), value .08.
                 constraints: vec![1.0 - x[0] - x[1]],
+                noise_sd: vec![],
             };
             study.tell(trial.id, outcome).expect("pending");
         }
@@ -59,49 +59,6 @@ fn a_constraint_that_cuts_off_the_bowl_moves_the_incumbent_to_its_edge() {
         assert!(best.is_feasible());
         assert!(best.value - 0.08 < 0.005, "{sampler}: {}", best.value);
     }
-}
-
-#[test]
-fn two_objectives_spread_over_their_front() {
-    // Schaffer's pair: x^2 and (x - 2)^2, the front is x in 0..=2. The volume below (4, 4) by the midpoint rule.
-    let best = {
-        let n = 100_000;
-        let f = |i: i32| 4.0 * (f64::from(i) + 0.5) / f64::from(n);
-        (0..n)
-            .map(|i| 4.0 - (f(i).sqrt() - 2.0).powi(2))
-            .sum::<f64>()
-            * 4.0
-            / f64::from(n)
-    };
-    let volume = |sampler| {
-        let space = Space::new(vec![Parameter::new("x", Domain::float(-10.0, 10.0))]);
-        let mut study = Study::new(StudyConfig {
-            other_directions: vec![Direction::Minimize],
-            sampler,
-            ..StudyConfig::new(space.expect("valid"))
-        })
-        .expect("fits");
-        for _ in 0..60 {
-            let trial = study.ask();
-            let x = xs(&trial.point)[0];
-            let objectives = vec![x * x, (x - 2.0).powi(2)];
-            let outcome = Outcome::Values {
-                objectives,
-                constraints: vec![],
-            };
-            study.tell(trial.id, outcome).expect("pending");
-        }
-        let curve = insight::hypervolume_curve(&study, &[4.0, 4.0]).expect("two values");
-        assert!(curve.is_sorted());
-        curve[59] / best
-    };
-    let (auto, nsga, random) = (
-        volume(SamplerKind::Auto),
-        volume(SamplerKind::Nsga2),
-        volume(SamplerKind::Random),
-    );
-    assert!(auto > 0.9 && auto <= 1.0, "{auto}");
-    assert!(nsga > random && nsga <= 1.0, "{nsga} {random}");
 }
 
 #[test]
@@ -288,57 +245,6 @@ fn the_floor_is_broken_no_more_often_than_stated() {
 }
 
 #[test]
-fn importances_find_what_matters() {
-    let mut study = Study::new(StudyConfig {
-        sampler: SamplerKind::Sobol,
-        ..StudyConfig::new(floats(3))
-    })
-    .expect("fits");
-    run(&mut study, 60, |p| {
-        let x = xs(p);
-        // Variances over the cube: 1/12 times 16, 1 and 0.
-        4.0 * x[0] + x[1]
-    });
-    let found = insight::importances(&study).expect("a model");
-    let alone: Vec<f64> = found.iter().map(|i| i.alone).collect();
-    // Sampling error of 512 points is a few hundredths.
-    assert!((alone[0] - 16.0 / 17.0).abs() < 0.08, "{alone:?}");
-    assert!(
-        (alone[1] - 1.0 / 17.0).abs() < 0.08 && alone[2] < 0.05,
-        "{alone:?}"
-    );
-    let curve = insight::partial_dependence(&study, 0, 11).expect("a model");
-    assert_eq!(curve.len(), 11);
-    let rise = curve[10].mean - curve[0].mean;
-    assert!((rise - 4.0).abs() < 0.1, "{rise}");
-    assert!(insight::partial_dependence(&study, 9, 11).is_none());
-    let curve = insight::convergence(&study);
-    assert_eq!(curve.len(), 60);
-    assert_eq!(curve[59], study.incumbent().map(|o| o.value));
-}
-
-#[test]
-fn predictions_are_calibrated_on_a_smooth_function() {
-    let mut study = Study::new(StudyConfig {
-        sampler: SamplerKind::Gp,
-        ..StudyConfig::new(floats(2))
-    })
-    .expect("fits");
-    run(&mut study, 40, |p| {
-        let x = xs(p);
-        (6.0 * x[0]).sin() + (4.0 * x[1]).cos()
-    });
-    let calibration = insight::calibration(&study);
-    assert!(calibration.pairs.len() > 20);
-    // 95 % intervals: four of five is far below what a calibrated model would do by chance, and far above a broken one.
-    assert!(
-        calibration.coverage.expect("pairs") > 0.8,
-        "{:?}",
-        calibration.coverage
-    );
-}
-
-#[test]
 fn spsa_follows_an_optimum_that_moves() {
     let follow = |sampler| {
         let mut study = Study::new(StudyConfig {
@@ -511,4 +417,145 @@ fn bad_input_is_an_error_of_its_own() {
             ..
         })
     ));
+}
+
+#[test]
+fn choices_of_a_warm_start_are_the_same_where_their_names_are() {
+    let study = |choices: [&str; 3]| {
+        let space = Space::new(vec![Parameter::new("k", Domain::categorical(choices))]);
+        Study::new(StudyConfig::new(space.expect("valid"))).expect("fits")
+    };
+    let mut first = study(["a", "b", "c"]);
+    for k in 0..3 {
+        let point = Point(vec![Value::Choice(k)]);
+        first.observe(point, k as f64).expect("inside");
+    }
+    let mut second = study(["c", "x", "a"]);
+    assert_eq!(second.learn_from(&first), 2);
+    let seen = second.observations();
+    let kept: Vec<(Point, f64)> = seen.iter().map(|o| (o.point.clone(), o.value)).collect();
+    let at = |k: usize| Point(vec![Value::Choice(k)]);
+    assert_eq!(kept, [(at(2), 0.0), (at(0), 2.0)]);
+}
+
+#[test]
+fn stated_noise_decides_what_is_recommended() {
+    // Two places were measured often and well; one lucky value elsewhere was stated to be worth nothing.
+    let mut study = Study::new(StudyConfig::new(floats(1))).expect("fits");
+    let tell = |study: &mut Study, x: f64, value: f64, sd: f64| {
+        let seen = Observation {
+            noise_sd: vec![sd],
+            ..Observation::at(Point(vec![Value::Float(x)]), value)
+        };
+        study.observe_all(seen).expect("inside");
+    };
+    for k in 0..12 {
+        let x = f64::from(k) / 11.0;
+        tell(&mut study, x, (x - 0.3).powi(2), 0.01);
+    }
+    tell(&mut study, 0.9, -1.0, 2.0);
+    let lucky = study.incumbent().expect("told");
+    assert_eq!(lucky.value, -1.0);
+    let advised = study.recommend().expect("told");
+    assert!((xs(&advised.point)[0] - 0.3).abs() < 0.1, "{advised:?}");
+    let bad = [vec![f64::NAN], vec![-1.0], vec![f64::INFINITY]];
+    for noise_sd in bad {
+        let trial = study.ask();
+        let outcome = Outcome::Values {
+            objectives: vec![1.0],
+            constraints: vec![],
+            noise_sd: noise_sd.clone(),
+        };
+        let refused = study.tell(trial.id, outcome);
+        assert!(
+            matches!(refused, Err(TellError::Noise { .. })),
+            "{noise_sd:?}"
+        );
+        let seen = Observation {
+            noise_sd,
+            ..Observation::at(trial.point, 1.0)
+        };
+        assert!(matches!(
+            study.observe_all(seen),
+            Err(PointError::Noise { .. })
+        ));
+        study
+            .tell(trial.id, Outcome::Value(1.0))
+            .expect("still pending");
+    }
+    let trial = study.ask();
+    let outcome = Outcome::Values {
+        objectives: vec![1.0],
+        constraints: vec![],
+        noise_sd: vec![0.1, 0.1],
+    };
+    let refused = study.tell(trial.id, outcome);
+    assert!(matches!(
+        refused,
+        Err(TellError::Count {
+            what: "noise_sd",
+            found: 2,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn intermediate_values_are_bounded() {
+    let mut study = Study::new(StudyConfig::new(floats(1))).expect("fits");
+    let id = study.ask().id;
+    for step in 1..=STEPS_MAX as u64 {
+        study.report(id, step, 1.0).expect("room");
+    }
+    let refused = study.report(id, u64::MAX, 1.0);
+    assert!(matches!(
+        refused,
+        Err(TellError::TooManySteps {
+            limit: STEPS_MAX,
+            ..
+        })
+    ));
+    study.tell(id, Outcome::Value(1.0)).expect("pending");
+}
+
+#[test]
+fn a_batch_looks_in_different_places_and_still_gets_there() {
+    // Fantasies: each of four trials at a time takes it that the others come out as expected.
+    for sampler in [SamplerKind::Gp, SamplerKind::Auto] {
+        let mut study = Study::new(StudyConfig {
+            sampler,
+            ..StudyConfig::new(floats(2))
+        })
+        .expect("fits");
+        let valley = |p: &Point| {
+            let x = xs(p);
+            (6.0 * x[0]).sin() + (x[1] - 0.4).powi(2)
+        };
+        for round in 0..6 {
+            let batch = study.ask_n(4);
+            for (i, a) in batch.iter().enumerate() {
+                for b in &batch[..i] {
+                    let away: f64 = xs(&a.point)
+                        .iter()
+                        .zip(xs(&b.point))
+                        .map(|(a, b)| (a - b).powi(2))
+                        .sum();
+                    // A local search narrows down in the end; a model that forgot its batch would repeat a point at once.
+                    assert!(
+                        round > 3 || away > 1e-8,
+                        "{sampler}, round {round}: {batch:?}"
+                    );
+                }
+            }
+            for trial in batch {
+                let value = valley(&trial.point);
+                study
+                    .tell(trial.id, Outcome::Value(value))
+                    .expect("pending");
+            }
+        }
+        // The bottom is at 3 pi / 2 / 6, which is .785, and .4.
+        let best = study.incumbent().expect("told").value;
+        assert!(best + 1.0 < 0.01, "{sampler}: {best}");
+    }
 }

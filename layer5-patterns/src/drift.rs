@@ -1,12 +1,14 @@
 //! A slow movement in one direction, apart from noise, steps and the daily cycle.
 //! In: values relative to an origin, without their daily profile, and times. Out: the slope where it is beyond
-//! doubt. Called from: `watch`.
+//! doubt, and once more when it has become another. Called from: `watch`.
 //! Notation: B samples a block, K blocks held; t the slope's ratio to its standard error over the blocks.
 //! Invariants: a block is a twelfth of a day, whatever the spacing, so the ring spans two days and a cycle that is
 //! still hidden in the values is no slope.
 //! Reference: least squares on block means; block means as in Flegal and Jones (2010), Ann. Statist. 38, 1034-1070.
 
 use serde::{Deserialize, Serialize};
+
+use crate::stats::compact::Compact;
 
 /// Blocks held.
 const K: usize = 24;
@@ -24,6 +26,10 @@ const DAY_MAX: f64 = 10_000.0;
 const B_FAST: u32 = 20;
 /// Slopes below this ratio to their standard error are chance (with the lag-1 correction below).
 const T_MIN: f32 = 6.0;
+/// Share of a slope by which it must change to be told anew.
+const CHANGE_MIN: f32 = 0.5;
+/// Share of `T_MIN` below which a slope that was told is over.
+const DOUBT: f32 = 0.5;
 /// The rise over the span must be this many scales of the samples.
 const RISE_MIN: f32 = 1.5;
 
@@ -40,33 +46,26 @@ pub struct Slope {
     pub t: f32,
     /// Where the line ends, in the middle of the newest block.
     pub end: f32,
+    /// The slope that was told before and is no more; `None` where there was none.
+    pub before: Option<f32>,
 }
 
 /// Block means and the slope through them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    means: [f32; K],
-    len: u8,
+    means: Compact<K>,
     block_len: u32,
     in_block: u32,
     sum: f32,
-    /// Change per sample, its ratio to the standard error, and where the line ends.
-    last: Option<(f32, f32, f32)>,
+    /// The steepest line at the newest block; `t` is 0 where there is none.
+    slope: f32,
+    t: f32,
+    end: f32,
+    len: u8,
     reported: i8,
-}
-
-impl Default for Drift {
-    fn default() -> Self {
-        Self {
-            means: [0.0; K],
-            len: 0,
-            block_len: 0,
-            in_block: 0,
-            sum: 0.0,
-            last: None,
-            reported: 0,
-        }
-    }
+    /// Blocks since a slope was told, and that slope, once it has filled a day of blocks.
+    told_ago: u8,
+    told: f32,
 }
 
 impl Drift {
@@ -87,24 +86,31 @@ impl Drift {
         }
         if wanted.abs_diff(self.block_len) > self.block_len / 4 {
             // The spacing is another one: blocks of two lengths are no line.
-            (self.len, self.last, self.block_len) = (0, None, wanted);
+            (self.len, self.t, self.block_len) = (0, 0.0, wanted);
         }
         let mean = self.sum / self.in_block as f32;
         (self.sum, self.in_block) = (0.0, 0);
         self.push(mean);
-        let slopes = SPANS.map(|k| self.fit(k));
+        let means = self.means.all();
+        let slopes = SPANS.map(|k| self.fit(&means, k));
         let steepest = slopes
             .into_iter()
             .flatten()
             .max_by(|a, b| a.t.abs().total_cmp(&b.t.abs()));
-        self.last = steepest.map(|s| (s.per_sample, s.t, s.end));
+        (self.slope, self.t, self.end) =
+            steepest.map_or((0.0, 0.0, 0.0), |s| (s.per_sample, s.t, s.end));
+        if self.reported != 0
+            && let Some(changed) = slopes[0].and_then(|newest| self.changed(newest))
+        {
+            return Some(changed);
+        }
         let span_min = if cycle_known { PER_DAY } else { K_UNKNOWN } as u32 * self.block_len;
         let sure = slopes
             .into_iter()
             .flatten()
             .find(|s| s.t.abs() > T_MIN && s.rise.abs() > RISE_MIN * scale && s.span >= span_min);
         let Some(slope) = sure else {
-            if steepest.is_none_or(|s| s.t.abs() < 0.5 * T_MIN) {
+            if steepest.is_none_or(|s| s.t.abs() < DOUBT * T_MIN) {
                 self.reported = 0;
             }
             return None;
@@ -113,20 +119,53 @@ impl Drift {
         if sign == self.reported {
             return None;
         }
-        self.reported = sign;
+        (self.reported, self.told_ago) = (sign, 0);
         Some(slope)
     }
 
-    /// Change per sample and its ratio to the standard error, at the newest block.
-    pub fn slope_per_sample(&self) -> Option<(f32, f32)> {
-        self.last.map(|(slope, t, _)| (slope, t))
+    /// Whether the newest day of blocks has another slope than the one that was told.
+    fn changed(&mut self, newest: Slope) -> Option<Slope> {
+        self.told_ago = self.told_ago.saturating_add(1);
+        // A slope that has just begun is told too flat; what counts is the first whole day of it.
+        if usize::from(self.told_ago) <= PER_DAY {
+            self.told = newest.per_sample;
+            return None;
+        }
+        let (was, now) = (self.told, newest.per_sample);
+        // Where a single step fits better than a line there is no `t`: that is for others to tell.
+        let error = (now / newest.t).abs();
+        let t = (now - was) / error.max(f32::MIN_POSITIVE);
+        if newest.t == 0.0 || t.abs() < T_MIN || (now - was).abs() < CHANGE_MIN * was.abs() {
+            return None;
+        }
+        self.told = now;
+        self.reported = match newest.t {
+            t if t > T_MIN => 1,
+            t if t < -T_MIN => -1,
+            _ => 0,
+        };
+        Some(Slope {
+            before: Some(was),
+            t: t.clamp(-1e6, 1e6),
+            ..newest
+        })
     }
 
-    /// Value at the newest sample if the slope at the newest block goes on and is beyond chance, and that slope.
-    pub(crate) fn line(&self) -> Option<(f32, f32)> {
-        let (slope, _, end) = self.last.filter(|&(_, t, _)| t.abs() > T_MIN)?;
+    /// Change per sample and its ratio to the standard error, at the newest block; 0 where there is none.
+    pub fn slope_per_sample(&self) -> (f32, f32) {
+        (self.slope, self.t)
+    }
+
+    /// Value at the newest sample if the slope at the newest block goes on and is beyond chance, that slope, and its
+    /// ratio to the standard error.
+    pub(crate) fn line(&self) -> Option<(f32, f32, f32)> {
         let samples = 0.5 * self.block_len as f32 + self.in_block as f32;
-        Some((end + samples * slope, slope))
+        (self.t.abs() > T_MIN).then_some((self.end + samples * self.slope, self.slope, self.t))
+    }
+
+    /// Whether the slope is neither beyond chance nor clearly chance.
+    pub(crate) fn in_doubt(&self) -> bool {
+        (DOUBT * T_MIN..=T_MIN).contains(&self.t.abs())
     }
 
     /// Forgets the blocks: a new regime has begun.
@@ -136,17 +175,18 @@ impl Drift {
 
     fn push(&mut self, mean: f32) {
         if usize::from(self.len) == K {
-            self.means.copy_within(1.., 0);
+            self.means.drop_first();
+            self.means.refine();
             self.len -= 1;
         }
-        self.means[usize::from(self.len)] = mean;
+        self.means.set(usize::from(self.len), mean);
         self.len += 1;
     }
 
     /// Least squares over the `newest` blocks; `None` while there are few, or when a single step fits better.
-    fn fit(&self, newest: usize) -> Option<Slope> {
+    fn fit(&self, means: &[f32; K], newest: usize) -> Option<Slope> {
         let len = usize::from(self.len);
-        let y = &self.means[len.checked_sub(newest)?..len];
+        let y = &means[len.checked_sub(newest)?..len];
         let k = y.len();
         let n = k as f32;
         let mid = 0.5 * (n - 1.0);
@@ -182,6 +222,7 @@ impl Drift {
                 span: 0,
                 t: 0.0,
                 end: mean,
+                before: None,
             });
         }
         Some(Slope {
@@ -190,6 +231,7 @@ impl Drift {
             span: self.block_len * k as u32,
             t: t.clamp(-1e6, 1e6),
             end: mean + b * (n - 1.0 - mid),
+            before: None,
         })
     }
 }
@@ -234,6 +276,22 @@ mod tests {
         let found = slopes(2000, |i| 0.01 * i as f32 + noise(i));
         assert_eq!(found.len(), 1);
         assert!((found[0].per_sample - 0.01).abs() < 0.003, "{found:?}");
+    }
+
+    #[test]
+    fn a_slope_that_ends_or_steepens_is_told() {
+        let bend = |after: f32| {
+            move |i: u32| {
+                0.01 * i.min(1500) as f32 + after * i.saturating_sub(1500) as f32 + noise(i)
+            }
+        };
+        for (after, way) in [(0.0, -1.0), (0.04, 1.0)] {
+            let found = slopes(2600, bend(after));
+            let was = found[1].before.expect("a slope that was another");
+            assert_eq!(found[0].before, None);
+            assert!((was - 0.01).abs() < 0.004, "{found:?}");
+            assert!((found[1].per_sample - was) * way > 0.004, "{found:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod forecast;
 mod fourier;
 mod gaps;
 pub mod incident;
+pub mod limit;
 pub mod matching;
 mod normal;
 mod order_statistics;

@@ -10,6 +10,8 @@
 use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::stats::compact::Compact;
+
 /// Length of the daily cycle, s.
 pub const DAY_SECONDS: f64 = 86_400.0;
 /// Length of the weekly cycle, s.
@@ -20,8 +22,8 @@ const SLOTS_MAX: usize = 28;
 const MONDAY_MILLIS: i64 = 3 * 86_400_000;
 /// Weight of the newest visit in a slot: about five visits of memory.
 const VISIT_WEIGHT: f32 = 0.35;
-/// Share of the variance that the cycle must explain on unseen samples, to be confirmed: much when nearly one whole
-/// cycle was predicted, less after three.
+/// Share of the variance that the cycle must explain on unseen samples, to be confirmed: much when little was predicted,
+/// less after three cycles.
 const SHARE_EARLY: f32 = 0.5;
 const SHARE_LATE: f32 = 0.2;
 const DROP: f32 = 0.02;
@@ -54,6 +56,14 @@ impl Period {
         match self {
             Self::Day => DAY_SECONDS,
             Self::Week => WEEK_SECONDS,
+        }
+    }
+
+    /// Predicted slots that are enough where much is explained: nearly a day, or a week up to its weekend.
+    const fn predicted_min(self) -> u16 {
+        match self {
+            Self::Day => 22,
+            Self::Week => 9,
         }
     }
 
@@ -90,12 +100,12 @@ pub(crate) struct Cycle {
     /// Visits whose slot was known.
     predicted: u16,
     /// Mean deviation in each slot, relative to the origin of the values.
-    slots: [f32; SLOTS_MAX],
+    slots: Compact<SLOTS_MAX>,
     /// Running mean over about a cycle, squared errors against it and against the slots, and the product of
     /// neighbouring errors against the slots.
     level: f32,
-    n: u32,
-    n_predicted: u32,
+    n: u16,
+    n_predicted: u16,
     error_level: f32,
     error_slots: f32,
     error_before: f32,
@@ -122,7 +132,7 @@ impl Cycle {
             visit_len: 0,
             visit_len_before: 0,
             predicted: 0,
-            slots: [0.0; SLOTS_MAX],
+            slots: Compact::default(),
             level: 0.0,
             n: 0,
             n_predicted: 0,
@@ -143,10 +153,25 @@ impl Cycle {
     }
 
     fn amplitude(&self) -> f32 {
-        let all = &self.slots[..self.period.slots()];
+        let all = self.slots.all();
+        let all = &all[..self.period.slots()];
         let low = all.iter().copied().fold(f32::INFINITY, f32::min);
         let high = all.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         high - low
+    }
+
+    /// Highest (or lowest) slot of a confirmed cycle.
+    fn extreme(&self, highest: bool) -> f32 {
+        if !self.confirmed {
+            return 0.0;
+        }
+        let visited = (0..self.period.slots()).filter(|slot| self.seen >> slot & 1 == 1);
+        let deviations = visited.map(|slot| self.slots.get(slot));
+        if highest {
+            deviations.fold(f32::MIN, f32::max)
+        } else {
+            deviations.fold(f32::MAX, f32::min)
+        }
     }
 
     fn expected(&self, at: Timestamp) -> f32 {
@@ -167,15 +192,19 @@ impl Cycle {
             slot + 1
         } % count;
         if self.seen >> other & 1 == 0 || other == usize::from(self.slot) && !self.known {
-            return self.slots[slot];
+            return self.slots.get(slot);
         }
-        self.slots[slot] + off.abs() * (self.slots[other] - self.slots[slot])
+        let here = self.slots.get(slot);
+        here + off.abs() * (self.slots.get(other) - here)
     }
 
     /// Judges and learns one value.
     fn step(&mut self, x: f32, at: Timestamp) -> Said {
         let (slot, off) = self.period.place(at);
         if slot != usize::from(self.slot) {
+            if slot < usize::from(self.slot) {
+                self.slots.refine();
+            }
             self.slot = slot as u8;
             self.known = self.seen >> slot & 1 == 1;
             self.seen |= 1 << slot;
@@ -202,7 +231,7 @@ impl Cycle {
             self.compare(x - self.level, residual, per_cycle);
         }
         self.n = self.n.saturating_add(1);
-        self.level += (1.0 / per_cycle).max(1.0 / self.n as f32) * (x - self.level);
+        self.level += (1.0 / per_cycle).max(1.0 / f32::from(self.n)) * (x - self.level);
         self.learn(x, slot);
         Said {
             deviation,
@@ -214,7 +243,7 @@ impl Cycle {
     /// Same memory for both rivals, and for how alike neighbouring errors are.
     fn compare(&mut self, to_level: f32, to_slots: f32, per_cycle: f32) {
         self.n_predicted = self.n_predicted.saturating_add(1);
-        let weight = (1.0 / (ERROR_CYCLES * per_cycle)).max(1.0 / self.n_predicted as f32);
+        let weight = (1.0 / (ERROR_CYCLES * per_cycle)).max(1.0 / f32::from(self.n_predicted));
         // Outliers count, but not more than thrice the usual error: both rivals' while they compete.
         let larger = self.error_level.max(self.error_slots);
         let usual = if self.confirmed {
@@ -247,10 +276,10 @@ impl Cycle {
         } else {
             f32::MAX
         };
-        let was = self.slots[slot];
+        let was = self.slots.get(slot);
         let next = was + share.min(1.0) * (x - was).clamp(-limit, limit);
         if next.is_finite() {
-            self.slots[slot] = next;
+            self.slots.set(slot, next);
         }
     }
 
@@ -263,7 +292,7 @@ impl Cycle {
         let whole = self.period.slots() as u16;
         let least = if self.predicted >= 3 * whole {
             SHARE_LATE
-        } else if self.predicted + 2 >= whole {
+        } else if self.predicted >= self.period.predicted_min() {
             SHARE_EARLY
         } else {
             return false;
@@ -272,7 +301,7 @@ impl Cycle {
             return false;
         }
         let alike = (self.error_lag / self.error_slots.max(f32::MIN_POSITIVE)).clamp(0.0, 0.999);
-        let n = (self.n_predicted as f32).min(2.0 * ERROR_CYCLES * per_cycle);
+        let n = f32::from(self.n_predicted).min(2.0 * ERROR_CYCLES * per_cycle);
         let independent = n * (1.0 - alike) / (1.0 + alike);
         self.confirmed = explained * explained * independent > CHANCE_TIMES * CHANCE_TIMES;
         let first = self.confirmed && !self.told;
@@ -350,6 +379,11 @@ impl Profile {
     /// Expected deviation from the level at a time; 0 before a cycle is confirmed.
     pub fn expected(&self, at: Timestamp) -> f32 {
         self.day.expected(at) + self.week.expected(at)
+    }
+
+    /// Furthest expected deviation from the level, up or down, were the extremes of the cycles to meet.
+    pub(crate) fn extreme(&self, highest: bool) -> f32 {
+        self.day.extreme(highest) + self.week.extreme(highest)
     }
 
     /// Judges and learns one value.

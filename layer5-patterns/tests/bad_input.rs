@@ -39,7 +39,9 @@ fn check(name: &str, values: &[f64], m: usize) {
     }
     let beside = change_points_beside_seasons(values, &[m, 0, 1], &ChangePointConfig::default());
     assert!(beside.iter().all(|c| c.index < n), "{name}");
-    assert!(fpop(values, 1.0).iter().all(|s| *s < n), "{name}");
+    for least in [0, 1, m] {
+        assert!(fpop(values, 1.0, least).iter().all(|s| *s < n), "{name}");
+    }
     if let Some(filled) = fill_gaps(values) {
         assert!(filled.iter().all(|v| v.is_finite()), "{name}");
         let short = &filled[..n.min(60)];

@@ -4,15 +4,16 @@
 
 use layer5_core::Timestamp;
 use layer5_patterns::anomaly::{flatline::Flatline, gap::Gap, novelty::Novelty, spike::Spike};
-use layer5_patterns::change_point::{online::Focus, shift::Shift};
+use layer5_patterns::change_point::{online::Focus, shift::Shift, variability::VariabilityAlone};
+use layer5_patterns::limit::{Approach, Limit, Side};
 use layer5_patterns::{Alone, Detector, Outcome, Refusal, Watch, WatchConfig};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Most bytes a state may have.
-const STATE_BYTES: usize = 1024;
+/// Most bytes a state may have: a million series are to fit a gigabyte with all that is kept beside their watches.
+const STATE_BYTES: usize = 800;
 
 type Samples = Vec<(f64, Timestamp)>;
 
@@ -30,6 +31,42 @@ fn samples(n: usize) -> Samples {
             )
         })
         .collect()
+}
+
+/// Streams that broke something somewhere.
+fn hard_streams() -> Vec<(&'static str, Samples)> {
+    let every = |step_ms: i64, value: fn(i64) -> f64| -> Samples {
+        (0..700)
+            .map(|i| (value(i), Timestamp::from_millis(step_ms * i)))
+            .collect()
+    };
+    let end = |millis: i64| Timestamp::from_nanos(if millis < 0 { i64::MIN } else { i64::MAX });
+    vec![
+        ("empty", Vec::new()),
+        ("one value", vec![(3.0, Timestamp::EPOCH)]),
+        ("all equal", every(1000, |_| 7.0)),
+        ("all zero", every(1000, |_| 0.0)),
+        ("no number", every(1000, |_| f64::NAN)),
+        ("large beside small", {
+            every(1000, |i| if i % 2 == 0 { 1e308 } else { 1e-308 })
+        }),
+        ("alternating extremes", {
+            every(1000, |i| if i % 2 == 0 { f64::MAX } else { f64::MIN })
+        }),
+        ("one extreme in noise", {
+            every(1000, |i| if i == 400 { 1e300 } else { (i * i % 17) as f64 })
+        }),
+        (
+            "powers",
+            every(1000, |i| 10f64.powi((i % 600) as i32 - 300)),
+        ),
+        ("one moment", every(0, |i| (i % 5) as f64)),
+        ("backwards", every(-1000, |i| (i % 5) as f64)),
+        ("years between", every(31_536_000_000, |i| (i % 5) as f64)),
+        ("ends of time", {
+            vec![(1.0, end(-1)), (2.0, end(-1)), (3.0, end(1)), (4.0, end(1))]
+        }),
+    ]
 }
 
 fn outcomes(detector: &mut impl Detector, samples: &Samples) -> Vec<Outcome> {
@@ -79,6 +116,14 @@ where
         "restored"
     );
 
+    for (name, stream) in hard_streams() {
+        let mut detector = new();
+        for outcome in outcomes(&mut detector, &stream) {
+            let good = outcome.score().is_none_or(|s| (0.0..=1.0).contains(&s));
+            assert!(good, "{name}: {outcome:?}");
+        }
+    }
+
     // Plain data without pointers: what it takes in memory is all it takes.
     assert!(size_of::<D>() <= STATE_BYTES, "{}", size_of::<D>());
 
@@ -109,6 +154,11 @@ fn novelty() {
 #[test]
 fn shift() {
     check(Alone::<Shift>::default);
+}
+
+#[test]
+fn variability() {
+    check(Alone::<VariabilityAlone>::default);
 }
 
 #[test]
@@ -176,6 +226,56 @@ proptest! {
             }
             let state = watch.state();
             prop_assert!(state.level.is_finite() && state.scale.is_finite() && state.baseline.is_finite());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_stream_is_answered_by_every_part(
+        stream in prop::collection::vec((awkward(), -10i64..1_000_000), 0..400),
+    ) {
+        let parts: [Box<dyn Detector>; 7] = [
+            Box::new(Alone::<Spike>::default()),
+            Box::new(Alone::<Flatline>::default()),
+            Box::new(Alone::<Gap>::default()),
+            Box::new(Alone::<Novelty>::default()),
+            Box::new(Alone::<Shift>::default()),
+            Box::new(Alone::<VariabilityAlone>::default()),
+            Box::new(Alone::<Focus>::default()),
+        ];
+        for mut part in parts {
+            let mut at = Timestamp::EPOCH;
+            for &(value, step_ms) in &stream {
+                at = Timestamp::from_millis(at.millis() + step_ms);
+                let outcome = part.update(value, at);
+                prop_assert!(outcome.score().is_none_or(|s| (0.0..=1.0).contains(&s)), "{:?}", outcome);
+            }
+        }
+    }
+
+    #[test]
+    fn any_limit_is_answered(
+        values in prop::collection::vec(awkward(), 0..500),
+        limit in awkward(),
+        slope in -1.0..1.0_f64,
+    ) {
+        let config = WatchConfig::default();
+        let mut watch = Watch::new(&config);
+        for (i, wild) in values.iter().enumerate() {
+            // Every ninth value is awkward, the others are on a line.
+            let value = if i % 9 == 8 { *wild } else { slope * i as f64 };
+            watch.update(value, Timestamp::from_millis(3_600_000 * i as i64), &config);
+            for side in [Side::Above, Side::Below] {
+                let limit = Limit { value: limit, side, horizon_seconds: 86_400.0 };
+                if let Some(b) = watch.breach(&limit) {
+                    prop_assert!(0.0 <= b.earliest && b.earliest <= b.seconds && b.seconds <= b.latest, "{:?}", b);
+                }
+                if let Some(f) = Approach::default().step(&watch, &limit) {
+                    prop_assert!((0.0..=1.0).contains(&f.score) && (0.0..=1.0).contains(&f.confidence));
+                    prop_assert!(f.magnitude.is_finite() && f.baseline.is_finite());
+                }
+            }
         }
     }
 }

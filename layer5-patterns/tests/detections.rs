@@ -227,3 +227,45 @@ fn quiet_series_stay_quiet() {
     });
     assert!(heavy <= 3.0, "heavy tails: {heavy} per 10 000 samples");
 }
+
+#[test]
+fn a_spread_that_triples_is_a_change_of_variance_and_not_of_level() {
+    for (factor, way) in [(3.0, Direction::Up), (0.3, Direction::Down)] {
+        let mut values = white(6);
+        let after = values.iter_mut().skip(1200);
+        after.for_each(|v| *v = 50.0 + factor * (*v - 50.0));
+        let findings = watch(&values);
+        let f = find(&findings, PatternKind::ChangePoint, 1230..1330).expect("a new spread");
+        assert_eq!((f.detail, f.direction), (Detail::Variance, way));
+        // The mean logarithm of some 24 distances has a standard error of a quarter.
+        let grown = f64::abs(factor - 1.0);
+        assert!(
+            (0.6 * grown..1.6 * grown).contains(&f.magnitude),
+            "{}",
+            f.magnitude
+        );
+        assert!((row_of(f.start) - 1200).abs() < 40, "{}", row_of(f.start));
+    }
+}
+
+#[test]
+fn a_slope_that_ends_is_told() {
+    let mut rng = Pcg64Mcg::seed_from_u64(8);
+    let values: Vec<f64> = (0..3400_i32)
+        .map(|i| 50.0 + 0.01 * f64::from(i.clamp(1000, 2200) - 1000) + normal(&mut rng))
+        .collect();
+    let findings = watch(&values);
+    find(&findings, PatternKind::Trend, 1000..2200).expect("a drift");
+    let ends: Vec<_> = findings
+        .iter()
+        .filter(|f| f.detail == Detail::Slope)
+        .collect();
+    // A bend may be told in two parts, while the line is half old and half new.
+    assert!((1..=2).contains(&ends.len()), "{findings:?}");
+    for f in &ends {
+        assert_eq!(f.direction, Direction::Down);
+        assert!((2200..2900).contains(&row_of(f.detected_at)));
+    }
+    let change: f64 = ends.iter().map(|f| f.magnitude).sum();
+    assert!((change - 0.12).abs() < 0.08, "{change}");
+}

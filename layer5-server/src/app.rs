@@ -4,6 +4,8 @@
 //! Invariants: it listens only when the replay is done, so whoever reaches it finds it ready; it stops in the order
 //! unready, drain, snapshot, leave.
 
+mod folder;
+mod reload;
 mod restore;
 mod rooms;
 
@@ -21,12 +23,17 @@ use layer5_core::Timestamp;
 use layer5_ingest::{Arrival, DedupWindow, ring::mpsc, shard_of};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle as Task};
 
+use folder::open_store;
+pub use reload::{ReloadError, Reloaded};
 use restore::{Snapshot, replay, restored_names, tuner_for};
-use rooms::{border_limits, fleet_watch, keeping, roles, store_config, what_moves};
+use rooms::{
+    border_limits, fitted, fleet_watch, keeping, know_metrics, roles, watch_settings, what_moves,
+};
 
 use crate::{
+    backup::{BackupDesk, BackupThread},
     clock,
-    config::Config,
+    config::{Config, InForce},
     counters::Counters,
     deliveries::Deliveries,
     http::{self, Doors, DoorsSetup, Tokens},
@@ -34,9 +41,9 @@ use crate::{
     metrics::Meters,
     neighbours::DoorError,
     pipeline::{self, Committer, Inbox, KeeperLinks, ShardLinks, StopReason},
-    refinery::shard::SavedAgent,
+    refinery::{asked::Asked, shard::SavedAgent},
     sources::Sources,
-    store::{OpenError, ReadError, Store},
+    store::{Control, OpenError, ReadError},
 };
 
 /// What the build was made of; whoever builds an image sets it.
@@ -132,6 +139,10 @@ pub struct Running {
     /// Where everything durable is.
     pub data_dir: PathBuf,
     doors: Doors,
+    config: InForce,
+    intake: Intake,
+    names: SharedNames,
+    counters: Arc<Counters>,
     inbox: Sender<Inbox>,
     tuner_feed: Sender<pipeline::TunerFeed>,
     studies_feed: Sender<pipeline::StudiesFeed>,
@@ -139,6 +150,7 @@ pub struct Running {
     tasks: Vec<Task<()>>,
     committer: JoinHandle<StopReason>,
     keeper: KeeperLinks,
+    backup: Option<BackupThread>,
     shards: Vec<JoinHandle<()>>,
     tuner: JoinHandle<()>,
     studies: JoinHandle<()>,
@@ -167,10 +179,13 @@ impl Running {
         drop(self.doors);
         let (committer, shards, tuner, feed) =
             (self.committer, self.shards, self.tuner, self.tuner_feed);
+        drop(self.intake);
         let KeeperLinks {
             stop: keep_on,
             threads: keepers,
+            ..
         } = self.keeper;
+        let backup = self.backup;
         let (studies, studies_feed) = (self.studies, self.studies_feed);
         let joined = tokio::task::spawn_blocking(move || {
             let reason = committer.join().map_err(|_panic| StopError::Panicked)?;
@@ -182,6 +197,10 @@ impl Running {
             drop(keep_on);
             for keeper in keepers {
                 keeper.join().map_err(|_panic| StopError::Panicked)?;
+            }
+            if let Some(BackupThread { stop, thread }) = backup {
+                drop(stop);
+                thread.join().map_err(|_panic| StopError::Panicked)?;
             }
             let _gone = studies_feed.send(pipeline::StudiesFeed::Stop);
             studies.join().map_err(|_panic| StopError::Panicked)?;
@@ -231,6 +250,7 @@ struct Threads {
     studies_feed: Sender<pipeline::StudiesFeed>,
     committer: JoinHandle<StopReason>,
     keeper: KeeperLinks,
+    backup: Option<BackupThread>,
     shards: Vec<JoinHandle<()>>,
     tuner: JoinHandle<()>,
     studies: JoinHandle<()>,
@@ -238,12 +258,8 @@ struct Threads {
 }
 
 fn start_threads(config: Config) -> Result<Threads, StartError> {
-    let config = match (config.limits.memory_bytes, crate::process::memory_limit()) {
-        (0, None) => config,
-        (0, Some(bytes)) => config.fitted_to(bytes as usize),
-        (bytes, _) => config.fitted_to(bytes),
-    };
-    let store = Arc::new(Store::open(&config.store.data_dir, &store_config(&config))?);
+    let config = fitted(config);
+    let store = Arc::new(open_store(&config)?);
     let deliveries = Arc::new(Deliveries::new(&config)?);
     let counters = Arc::new(Counters::default());
     let meters = Meters::new(env!("CARGO_PKG_VERSION"), REVISION, &config.color)
@@ -265,10 +281,13 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     let (inbox, inbox_end) = bounded(INBOX_LEN);
     let (tuner_feed, tuner_end) = bounded(TUNER_FEED_LEN);
     let n_shards = config.pipeline.n_shards();
-    let mut saved: Vec<Vec<SavedAgent>> = vec![Vec::new(); n_shards];
+    let mut saved: Vec<pipeline::Saved> = (0..n_shards).map(|_| Default::default()).collect();
     let newest = snapshot.agents.iter().map(SavedAgent::newest).max();
     for agent in snapshot.agents {
-        saved[shard_of(agent.agent(), n_shards)].push(agent);
+        saved[shard_of(agent.agent(), n_shards)].agents.push(agent);
+    }
+    for asked in snapshot.asked {
+        saved[shard_of(asked.agent(), n_shards)].asked.push(asked);
     }
     let setup = pipeline::ShardSetup {
         watch: fleet_watch(),
@@ -283,7 +302,8 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         meters: Arc::clone(&meters),
     };
     let machine = |error: std::io::Error| StartError::Machine(format!("no thread: {error}"));
-    let shards = pipeline::spawn_shards(&setup, saved).map_err(machine)?;
+    let asked = Arc::new(Asked::new(&snapshot.watch, &names));
+    let shards = pipeline::spawn_shards(&setup, &asked, saved).map_err(machine)?;
     let tuner = tuner_for(snapshot.tuner, cohorts, &names)?;
     let tuner = pipeline::spawn_tuner(
         tuner,
@@ -323,13 +343,15 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         Arc::clone(&counters),
         Arc::clone(&askers),
     );
-    let (rings, doors_to_shards, shard_threads) = taken_apart(shards);
+    let (rings, asked, doors_to_shards, shard_threads) = taken_apart(shards);
     let mut committer = Committer {
         store: Arc::clone(&store),
         intake: intake_end,
         inbox: inbox_end,
         refused,
         shards: rings,
+        asked,
+        watch: snapshot.watch,
         tuner: tuner_feed.clone(),
         studies: studies_feed.clone(),
         names: Arc::clone(&names),
@@ -361,8 +383,15 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
     };
     let offsets = store.offsets().map_err(unreadable)?;
     replay(&mut committer, snapshot.seq, first_event_again, &config)?;
+    let wanted = watch_settings(&config);
+    if wanted != committer.watch {
+        know_metrics(&wanted, &names, &config)?;
+        committer.begin_with(Control::Watch(wanted));
+    }
     let keeper = pipeline::spawn_keeper(Arc::clone(&store), Arc::clone(&counters), keeping)
         .map_err(machine)?;
+    let (backups, backup) =
+        BackupDesk::start(&config.backup, &store, &counters).map_err(machine)?;
     let (failing, failed) = watch::channel(false);
     let committer = std::thread::Builder::new()
         .name("committer".into())
@@ -372,10 +401,10 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
             reason
         })
         .map_err(machine)?;
-    let sources = Sources::new(&config.sources, offsets);
+    let sources = Sources::new(&config, offsets);
     let setup = DoorsSetup {
         links: sources.links(),
-        config,
+        config: InForce::new(config),
         intake,
         names,
         store,
@@ -388,6 +417,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         counters,
         meters,
         deliveries,
+        backups,
     };
     Ok(Threads {
         setup,
@@ -397,6 +427,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         studies_feed,
         committer,
         keeper,
+        backup,
         shards: shard_threads,
         tuner,
         studies,
@@ -414,13 +445,18 @@ impl Threads {
         };
         let (api_at, metrics_at) = (address(&api), address(&metrics));
         let (stop_tasks, stop) = watch::channel(false);
-        let data_dir = self.setup.config.store.data_dir.clone();
+        let config = self.setup.config.clone();
+        let in_force = config.get();
+        let data_dir = in_force.store.data_dir.clone();
+        let names = Arc::clone(&self.setup.names);
+        let (intake, counters) = (self.setup.intake.clone(), Arc::clone(&self.setup.counters));
         let store = Arc::clone(&self.setup.store);
+        let store_ends_at = store.totals().last_seq;
         let mut tasks = self.setup.deliveries.start(store, &self.inbox, &stop);
-        tasks.extend(self.sources.start(&self.setup.intake, &stop));
+        tasks.extend(self.sources.start(&self.setup.intake, store_ends_at, &stop));
         let bounds = http::Bounds {
-            connections_max: self.setup.config.http.connections_max,
-            read_ahead_bytes: self.setup.config.http.read_ahead_bytes,
+            connections_max: in_force.http.connections_max,
+            read_ahead_bytes: in_force.http.read_ahead_bytes,
         };
         let doors = Doors::new(self.setup, tokens);
         tasks.extend([
@@ -443,6 +479,10 @@ impl Threads {
             metrics: metrics_at,
             data_dir,
             doors,
+            config,
+            intake,
+            names,
+            counters,
             inbox: self.inbox,
             tuner_feed: self.tuner_feed,
             studies_feed: self.studies_feed,
@@ -450,6 +490,7 @@ impl Threads {
             tasks,
             committer: self.committer,
             keeper: self.keeper,
+            backup: self.backup,
             shards: self.shards,
             tuner: self.tuner,
             studies: self.studies,
@@ -470,23 +511,26 @@ async fn refresh_metrics(doors: Doors, mut stop: watch::Receiver<bool>) {
 
 type TakenApart = (
     Vec<layer5_ingest::ring::spsc::Producer<pipeline::ShardFeed>>,
+    Vec<Sender<Arc<Asked>>>,
     Vec<(Sender<pipeline::ShardQuery>, layer5_ingest::ring::Gauge)>,
     Vec<JoinHandle<()>>,
 );
 
 /// The committer gets the rings, the doors the questions and gauges, and whoever stops the threads.
 fn taken_apart(shards: Vec<ShardLinks>) -> TakenApart {
-    let mut apart: TakenApart = (Vec::new(), Vec::new(), Vec::new());
+    let mut apart: TakenApart = Default::default();
     for ShardLinks {
         ring,
+        asked,
         questions,
         gauge,
         thread,
     } in shards
     {
         apart.0.push(ring);
-        apart.1.push((questions, gauge));
-        apart.2.push(thread);
+        apart.1.push(asked);
+        apart.2.push((questions, gauge));
+        apart.3.push(thread);
     }
     apart
 }

@@ -66,6 +66,12 @@ pub struct Counters {
     pub sample_blocks_expired: Count,
     /// Blocks of aggregates that went, by age or by the disk budget.
     pub bucket_blocks_expired: Count,
+    /// Configurations that were asked for while the service ran: taken, and refused.
+    pub config_reloads: [Count; 2],
+    /// Whether the files of the configuration, as they are, are refused.
+    pub config_refused: AtomicBool,
+    /// Keys of the configuration that wait for a restart.
+    pub config_restart_needed: AtomicU64,
     /// Whether the store failed: nothing is taken any more.
     pub failed: AtomicBool,
     /// Whether the disk is too full to take anything now.
@@ -81,11 +87,13 @@ pub enum Component {
     Store,
     /// Deliveries to Layer7.
     Outbox,
+    /// Copies of the store.
+    Backup,
 }
 
 impl Component {
     /// Every part.
-    pub const ALL: [Self; 3] = [Self::Http, Self::Store, Self::Outbox];
+    pub const ALL: [Self; 4] = [Self::Http, Self::Store, Self::Outbox, Self::Backup];
 
     /// The part as a metric label.
     #[must_use]
@@ -94,6 +102,7 @@ impl Component {
             Self::Http => "http",
             Self::Store => "store",
             Self::Outbox => "outbox",
+            Self::Backup => "backup",
         }
     }
 }

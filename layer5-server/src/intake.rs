@@ -64,7 +64,7 @@ pub struct Intake {
     hosts: Arc<Mutex<Vec<(AgentId, String)>>>,
     waiting: Arc<Waiting>,
     shares: Arc<Shares>,
-    limits: Arc<BorderLimits>,
+    limits: Arc<RwLock<Arc<BorderLimits>>>,
     dead_letters: Sender<DeadLetter>,
     counters: Arc<Counters>,
 }
@@ -132,7 +132,7 @@ impl Intake {
             names,
             hosts,
             waiting,
-            limits: Arc::new(limits),
+            limits: Arc::new(RwLock::new(Arc::new(limits))),
             dead_letters,
             counters,
         }
@@ -151,9 +151,20 @@ impl Intake {
     }
 
     /// The limits at the border.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
     #[must_use]
-    pub fn limits(&self) -> &BorderLimits {
-        &self.limits
+    pub fn limits(&self) -> Arc<BorderLimits> {
+        Arc::clone(&self.limits.read().expect("no holder panics"))
+    }
+
+    /// From here on these limits hold; a body that is being read keeps those it began with.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn set_limits(&self, limits: BorderLimits) {
+        *self.limits.write().expect("no holder panics") = Arc::new(limits);
     }
 
     /// The number of samples in the ring, its capacity and its high watermark.
@@ -175,9 +186,10 @@ impl Intake {
         ack: Ack,
         now: Timestamp,
     ) -> Result<Taken, TakeError> {
-        let decode = &self.limits.decode;
+        let limits = self.limits();
+        let decode = &limits.decode;
         let room = body.len() / BYTES_PER_SAMPLE;
-        self.take_with(source, ack, now, &self.limits.report, room, |sink| {
+        self.take_with(source, ack, now, &limits.report, room, |sink| {
             decode_reports(body, format, decode, &mut |i, report, raw| {
                 sink(i, report, raw);
             })
@@ -214,9 +226,10 @@ impl Intake {
         source: Source,
         offset: Option<(String, String)>,
     ) -> Result<Taken, TakeError> {
-        let decode = &self.limits.decode;
+        let limits = self.limits();
+        let decode = &limits.decode;
         let room = body.len() / BYTES_PER_SAMPLE;
-        let mut checked = self.check(source, clock::now(), &self.limits.report, room, |sink| {
+        let mut checked = self.check(source, clock::now(), &limits.report, room, |sink| {
             decode_reports(body, format, decode, &mut |i, report, raw| {
                 sink(i, report, raw);
             })
@@ -404,7 +417,11 @@ impl Border<'_> {
             .write()
             .expect("no writer panics with the lock");
         names
-            .intern_report(report, &self.intake.limits.cardinality, &mut self.resolved)
+            .intern_report(
+                report,
+                &self.intake.limits().cardinality,
+                &mut self.resolved,
+            )
             .map_err(|error| over_the_limit(report, &error))?;
         if let Some(host) = &report.hostname {
             let mut hosts = self.intake.hosts.lock().expect("no holder panics");

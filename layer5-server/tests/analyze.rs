@@ -271,6 +271,70 @@ fn every_form_of_file_reads_the_same() {
 }
 
 #[test]
+fn templates_are_found_in_every_column_and_a_bad_file_of_them_is_refused() {
+    let bench = Bench::new();
+    let tooth = [0.0, 10.0, 20.0, 30.0, 40.0, 0.0, 0.0];
+    let csv = rows(600, |i, at, _| {
+        let extra = tooth
+            .get(i % 200)
+            .filter(|_| i >= 200)
+            .copied()
+            .unwrap_or(0.0);
+        let header = if i == 0 { "time,load,other\n" } else { "" };
+        format!(
+            "{header}{at},{:.3},{:.3}\n",
+            50.0 + 0.2 * noise(i) + extra,
+            noise(i)
+        )
+    });
+    let file = bench.path("templates.toml");
+    let name = file.to_str().expect("UTF-8");
+    let template = "[[template]]\nname = \"tooth\"\nmetric = \"load\"\nfit_min = 0.95\nheight_min = 10.0\n\
+                    values = [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0]\n";
+    fs::write(&file, template).expect("the folder can be written");
+    let found = bench.json(csv.as_bytes(), &["--column", "load", "--templates", name]);
+    let again: Vec<&Value> = found["patterns"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|p| !p["detail"]["template"].is_null())
+        .collect();
+    assert_eq!(again.len(), 2, "{again:?}");
+    let words = again[0]["explanation"].as_str().expect("words");
+    assert!(
+        words.starts_with("template `tooth`: load takes this shape again"),
+        "{words}"
+    );
+    let told = text(&bench.analyze(csv.as_bytes(), &["--column", "load", "--templates", name]));
+    assert!(told.contains("templates      2"), "{told}");
+    let page = bench.path("page.html");
+    let to = ["--html", page.to_str().expect("UTF-8"), "--templates", name];
+    assert_eq!(bench.analyze(csv.as_bytes(), &to).status.code(), Some(0));
+    let page = fs::read_to_string(page).expect("the page was written");
+    assert!(
+        page.contains("template `tooth` again"),
+        "the page tells of it"
+    );
+    for (content, says) in [
+        ("", "no [[template]] in it"),
+        (
+            "[[template]]\nname = \"t\"\nmetric = \"m\"\nvalues = [1.0]\n",
+            "templates.toml:4: template[0].values",
+        ),
+        ("[[template]]\nnam = \"t\"\n", "did you mean `name`?"),
+    ] {
+        fs::write(&file, content).expect("the folder can be written");
+        bench.refused(csv.as_bytes(), &["--templates", name], 65, &[says]);
+    }
+    bench.refused(
+        csv.as_bytes(),
+        &["--templates", "/nowhere.toml"],
+        66,
+        &["/nowhere.toml"],
+    );
+}
+
+#[test]
 fn columns_are_chosen_by_name_or_number() {
     let bench = Bench::new();
     let csv = rows(600, |i, at, v| {

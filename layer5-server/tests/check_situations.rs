@@ -1,7 +1,6 @@
 //! The daily check in broken situations: the real command against pages as a broken service shows them. The table of
 //! situation, what it said and exit code is `docs/operating/check-situations.md`; `LAYER5_BLESS=1` writes it anew.
 
-#[allow(dead_code, reason = "this file uses its part")]
 mod service;
 
 use std::{

@@ -45,7 +45,8 @@ fn ends(output: &Output, code: i32, says: &[&str]) {
     }
 }
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
+    "config",
     "demo",
     "serve",
     "replay",

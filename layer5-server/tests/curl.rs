@@ -1,6 +1,5 @@
 //! `layer5` under the name `curl`, beside the real curl where there is one: same output, same exit codes.
 
-#[allow(dead_code, reason = "this file uses its part")]
 mod service;
 
 use std::{

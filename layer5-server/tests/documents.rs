@@ -104,6 +104,14 @@ fn every_metric_of_the_contract_is_in_the_catalogue_as_the_contract_has_it() {
 }
 
 #[test]
+fn the_page_of_the_configuration_is_written_from_the_types() {
+    agrees(
+        "docs/operating/configuration.md",
+        &layer5_server::config::document::page(),
+    );
+}
+
+#[test]
 fn names_follow_the_conventions_of_prometheus() {
     for metric in METRICS {
         assert_eq!(

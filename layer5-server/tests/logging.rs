@@ -1,7 +1,6 @@
 //! The log of a running service: request ids, the level changed while it runs, a file that is rotated, a disk that is full,
 //! and what must never be in it: secrets, payloads, control characters.
 
-#[allow(dead_code, reason = "this file uses its part")]
 mod service;
 
 use std::{fs, path::Path};

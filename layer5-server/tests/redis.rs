@@ -616,6 +616,29 @@ fn a_dead_consumers_entries_are_claimed_and_trimmed_ones_are_counted() {
 }
 
 #[test]
+fn a_password_comes_from_a_file_that_is_read_for_each_connection() {
+    if !redis_is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let redis = Redis::start(folder.path());
+    let mut client = redis.client();
+    client.add(tasks(0..100));
+    // Who is connected already stays let in.
+    client.ask(&["CONFIG", "SET", "requirepass", "s3cret"]);
+    let file = folder.path().join("password");
+    std::fs::write(&file, "wrong\n").expect("the folder can be written");
+    let named = [(
+        "SOURCES__REDIS__PASSWORD_FILE",
+        file.to_str().expect("UTF-8"),
+    )];
+    let service = house(folder.path(), &redis.url(), &named);
+    metric_becomes(&service, "layer5_integration_up{target=\"redis\"}", 0.0);
+    std::fs::write(&file, "s3cret\n").expect("the folder can be written");
+    all_arrive(&service, &mut client, 100);
+}
+
+#[test]
 fn partitions_are_read_together() {
     if !redis_is_here() {
         return;

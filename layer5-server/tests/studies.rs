@@ -96,6 +96,10 @@ fn the_documented_clients_tune_over_standard_input() {
     if let Some(found) = client(&["bash", "jq"], &documented("sh", 0, folder.path()), &[]) {
         is_near_the_optimum(&found);
     }
+    // The one that stops bad runs.
+    if let Some(found) = client(&["bash", "jq"], &documented("sh", 2, folder.path()), &[]) {
+        is_near_the_optimum(&found);
+    }
 }
 
 #[test]
@@ -117,6 +121,17 @@ fn the_documented_clients_tune_over_http() {
         &settings,
     ) {
         is_near_the_optimum(&found);
+    }
+    // The one with two objectives, a constraint and failures.
+    let several = documented("python", 2, folder.path());
+    if let Some(found) = client(&["python3"], &several, &settings) {
+        let front = found["front"].as_array().expect("two objectives");
+        assert!(front.len() > 3, "{found}");
+        for row in front {
+            let broken = row["constraints"][0].as_f64().expect("one constraint");
+            assert!(broken <= 0.0, "{row}");
+        }
+        assert_eq!(found["importances"].as_array().map(Vec::len), Some(4));
     }
 }
 
@@ -210,6 +225,139 @@ fn a_kill_between_ask_and_tell_loses_no_trial() {
     service.post("/api/v1/studies", &reversed).problem(400);
     service.call("DELETE", path, &[], b"").json(200);
     service.get(path).problem(404);
+}
+
+/// A study that carries everything: conditions, a fixed value, two objectives, a constraint, noise, pruning.
+fn everything(name: &str) -> Value {
+    json!({
+        "name": name, "seed": 5, "directions": ["minimize", "maximize"], "constraints": 1, "budget": 30,
+        "pruner": { "type": "median", "startup": 1 },
+        "limits": [{ "linear": { "weights": { "x": 1.0, "y": 1.0 }, "at_most": 9.0 } }],
+        "space": [
+            { "name": "k", "type": "categorical", "choices": ["a", "b"] },
+            { "name": "x", "type": "float", "low": 0, "high": 5 },
+            { "name": "y", "type": "float", "low": 0, "high": 5, "when": { "name": "k", "is": ["b"] } },
+            { "name": "size", "type": "ordinal", "choices": ["s", "m", "l"], "fixed": "m" },
+        ],
+    })
+}
+
+#[test]
+fn a_kill_loses_nothing_of_what_a_study_carries() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let service = Service::start(folder.path());
+    let both = ["one", "two"];
+    let say = |service: &Service, cmd: &str, body: &Value| -> Value {
+        let path = |name| format!("/api/v1/studies/{name}/{cmd}");
+        let answers = both.map(|name| service.post(&path(name), body).json(200));
+        assert_eq!(answers[0], answers[1], "one seed, one sequence");
+        answers[0].clone()
+    };
+    for name in both {
+        service.post("/api/v1/studies", &everything(name)).json(200);
+    }
+    for round in 0..3 {
+        let trials = say(&service, "ask", &json!({ "n": 4 }));
+        for (i, trial) in trials["trials"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .enumerate()
+        {
+            let (id, params) = (&trial["id"], &trial["params"]);
+            assert_eq!(params["size"], "m");
+            if round == 2 && i == 0 {
+                continue;
+            }
+            let x = params["x"].as_f64().expect("a number");
+            let step = json!({ "id": id, "step": 1, "value": x + 1.0 });
+            let verdict = say(&service, "intermediate", &step);
+            let lost = if verdict["stop"] == true {
+                Some("pruned")
+            } else {
+                (i == 3).then_some("failed")
+            };
+            let outcome = match lost {
+                Some(state) => json!({ "id": id, "state": state }),
+                None => {
+                    json!({ "id": id, "values": [x, 2.0 * x], "constraints": [x - 4.0], "noise_sd": [0.1, 0.2] })
+                }
+            };
+            say(&service, "tell", &outcome);
+        }
+    }
+    let result =
+        json!({ "params": { "k": "a", "x": 1.0 }, "values": [1.0, 2.5], "constraints": [-3.0] });
+    say(&service, "observe", &result);
+    let before = both.map(|name| service.get(&format!("/api/v1/studies/{name}")).json(200));
+    service.kill();
+
+    let service = Service::start(folder.path());
+    for (name, before) in both.iter().zip(&before) {
+        assert_eq!(
+            &service.get(&format!("/api/v1/studies/{name}")).json(200),
+            before
+        );
+    }
+    let open = service.get("/api/v1/studies/one?state=pending").json(200);
+    let open = open["trials"].as_array().expect("a list").clone();
+    assert!(!open.is_empty(), "{before:?}");
+    for trial in &open {
+        let outcome = json!({ "id": trial["id"], "values": [3.0, 3.0], "constraints": [0.0] });
+        say(&service, "tell", &outcome);
+    }
+    say(&service, "ask", &json!({ "n": 2 }));
+    let advice = service.get("/api/v1/studies/one/recommend").json(200);
+    assert_eq!(advice["feasible"], true);
+    let front = advice["front"]
+        .as_array()
+        .expect("several objectives have a front");
+    assert!(
+        front.iter().any(|row| row["values"] == json!([1.0, 2.5])),
+        "{advice}"
+    );
+    let shares = service.get("/api/v1/studies/one/importances").json(200);
+    assert_eq!(shares["importances"].as_array().map(Vec::len), Some(2 * 4));
+    // A page is as long as it was asked for, and leads to the next.
+    let page = service.get("/api/v1/studies/one?limit=5").json(200);
+    assert_eq!(
+        (page["next_after"].as_u64(), page["trials_len"].as_u64()),
+        (Some(4), Some(14))
+    );
+    let names = service.get("/api/v1/studies?limit=1").json(200);
+    assert_eq!(names["served"][0]["name"], "one");
+    assert_eq!(names["next_after"], "one");
+    let rest = service.get("/api/v1/studies?after=one").json(200);
+    assert_eq!(
+        (&rest["served"][0]["name"], &rest["next_after"]),
+        (&json!("two"), &Value::Null)
+    );
+    // A third one begins with what the first knows.
+    service
+        .post("/api/v1/studies", &everything("three"))
+        .json(200);
+    let learned = service
+        .post("/api/v1/studies/three/learn", &json!({ "from": "one" }))
+        .json(200);
+    assert!(
+        learned["taken"].as_u64().is_some_and(|n| n > 2) && learned["taken"] == learned["of"],
+        "{learned}"
+    );
+    service.kill();
+    let service = Service::start(folder.path());
+    let three = service.get("/api/v1/studies/three").json(200);
+    assert_eq!(three["observations"], learned["taken"]);
+    let page = service.get("/api/v1/studies/one/report");
+    let page = String::from_utf8_lossy(&page.body).into_owned();
+    for part in [
+        "What can be had",
+        "How the front grew",
+        "The front, by its first objective",
+        "1 constraint",
+    ] {
+        assert!(page.contains(part), "`{part}` is not in the page");
+    }
+    assert!(!page.contains("://") && !page.contains("NaN"));
 }
 
 #[test]

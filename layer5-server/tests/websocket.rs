@@ -199,11 +199,17 @@ fn reports_come_in_one_piece_or_many_and_what_is_none_is_refused_alone() {
     assert_eq!(link(&service)["up"], true);
     until("what is no report is counted, and what came twice", || {
         let reports = &service.status()["reports"];
-        (reports["rejected"] == 5 && reports["duplicates"] == 1).then_some(())
+        let by_reason = reports["rejected"].as_object()?.values();
+        let rejected = by_reason.filter_map(Value::as_u64).sum::<u64>();
+        (rejected == 5 && reports["duplicates"] == 1).then_some(())
     });
-    let page = service.metrics_page();
+    // The page is a second old at times.
+    let page = until("the source is on the page", || {
+        let page = service.metrics_page();
+        let is_there = page.contains("layer5_kpi_ingest_lag_seconds{source=\"websocket\"}");
+        is_there.then_some(page)
+    });
     assert!(page.contains("layer5_kpi_received_total{source=\"websocket\"}"));
-    assert!(page.contains("layer5_kpi_ingest_lag_seconds{source=\"websocket\"}"));
     assert!(page.contains("layer5_integration_up{target=\"layer4_stream\"} 1"));
 }
 
@@ -253,8 +259,8 @@ fn whatever_ends_a_connection_another_one_is_made_and_http_does_not_notice() {
     }
     connection.message(&report(n), 1 << 16);
     all_arrive(&service, n as u64 + 1);
-    let errors = link(&service);
-    assert!(errors.to_string().contains("timeout"), "{errors}");
+    // Six endings, a socket that was dropped, and the silence.
+    assert_eq!(link(&service)["errors"], 8);
     let pushed = finished_task("pushed", "t", &json!(recent_second()));
     assert_eq!(service.post("/kpi", &pushed).json(200)["accepted"], 1);
 }

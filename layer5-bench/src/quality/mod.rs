@@ -3,6 +3,7 @@
 //! Invariants: nothing here is tuned; thresholds are swept exactly as the published rules do.
 
 pub mod auc;
+pub mod bandits;
 pub mod change_points;
 pub mod forecast;
 pub mod labelled;
@@ -10,4 +11,5 @@ pub mod nab;
 pub mod optimize;
 pub mod periods;
 pub mod quiet;
+pub mod safety;
 pub mod speed;

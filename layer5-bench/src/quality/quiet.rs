@@ -1,7 +1,8 @@
 //! False alarms: thousands of series in which nothing happens, and what the default watch says of them.
-//! In: number of series of each kind, days, seed. Out: rates per series per day, by kind. Called from: `main`.
+//! In: number of series of each kind, days, seed. Out: rates per series per day, by kind, while a series is young and once
+//! it is known. Called from: `main`.
 //! Invariants: everything is seeded, series by series, so the answer does not depend on the number of threads; what is
-//! counted begins after the first day, as a stated rate is one of a watch that has seen a day.
+//! counted of the young begins after the first day; what is stated is stated of the known.
 
 use std::f64::consts::TAU;
 use std::panic::resume_unwind;
@@ -21,6 +22,8 @@ const START_SECONDS: i64 = 1_699_488_000;
 pub const CHANCES: [f64; 3] = [0.1, 0.01, 0.001];
 /// Days before the ranks of the dense score are fine enough to be compared.
 const SCORE_DAYS: usize = 7;
+/// Days after which a series is known: the first at which rates are as stated.
+pub const YOUNG_DAYS: usize = 28;
 
 /// A kind of quiet series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -103,6 +106,26 @@ fn normal(rng: &mut Pcg64Mcg) -> f64 {
     (-2.0 * (1.0 - a).ln()).sqrt() * (TAU * b).cos()
 }
 
+/// What the watch states of a known series that is quiet, per day of five-minute samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Stated {
+    /// Alarms.
+    pub alarms: f64,
+    /// Anomalies.
+    pub anomalies: f64,
+}
+
+impl Stated {
+    /// What a configuration states.
+    #[must_use]
+    pub fn of(config: &WatchConfig) -> Self {
+        Self {
+            alarms: config.alarms_per_day,
+            anomalies: config.anomaly_p * PER_DAY as f64,
+        }
+    }
+}
+
 /// What was said of quiet series, as counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Said {
@@ -151,45 +174,55 @@ impl Said {
     }
 }
 
-/// Watches `series` seeded series of one kind for `days` days.
+/// Watches `series` seeded series of one kind for `days` days: what was said of the young, and then of the known.
 #[must_use]
-pub fn watch(kind: Quiet, series: u64, days: usize, seed: u64) -> Said {
+pub fn watch(kind: Quiet, series: u64, days: usize, seed: u64) -> [Said; 2] {
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
-    let mut all = Said::default();
+    let mut all = [Said::default(); 2];
     thread::scope(|scope| {
         let parts: Vec<_> = (0..threads)
             .map(|part| {
                 scope.spawn(move || {
-                    let mut said = Said::default();
+                    let mut said = [Said::default(); 2];
                     for i in (part..series).step_by(threads as usize) {
-                        said.add(&watch_one(kind, days, seed + 1_000_003 * i));
+                        add(&mut said, &watch_one(kind, days, seed + 1_000_003 * i));
                     }
                     said
                 })
             })
             .collect();
         for part in parts {
-            all.add(&part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let said = part.join().unwrap_or_else(|panic| resume_unwind(panic));
+            add(&mut all, &said);
         }
     });
     all
 }
 
-fn watch_one(kind: Quiet, days: usize, seed: u64) -> Said {
+fn add(all: &mut [Said; 2], more: &[Said; 2]) {
+    for (mine, theirs) in all.iter_mut().zip(more) {
+        mine.add(theirs);
+    }
+}
+
+fn watch_one(kind: Quiet, days: usize, seed: u64) -> [Said; 2] {
     let config = WatchConfig::default();
     let mut rng = Pcg64Mcg::seed_from_u64(seed ^ (kind as u64) << 56);
     let (mut watch, mut memory) = (Watch::new(&config), 0.0);
-    let mut said = Said {
+    let phase = |days: usize| Said {
         series: 1,
-        days: days.saturating_sub(1) as u64,
+        days: days as u64,
         ..Said::default()
     };
+    let young = days.min(YOUNG_DAYS);
+    let mut phases = [phase(young.saturating_sub(1)), phase(days - young)];
     for row in 0..days * PER_DAY {
         let at = Timestamp::from_millis(1000 * (START_SECONDS + 300 * row as i64));
         let update = watch.update(kind.draw(&mut rng, &mut memory, row), at, &config);
         if row < PER_DAY {
             continue;
         }
+        let said = &mut phases[usize::from(row >= young * PER_DAY)];
         said.alarms += u64::from(update.alarm.is_some());
         for finding in update.findings.iter() {
             match (finding.kind, finding.detail) {
@@ -207,7 +240,7 @@ fn watch_one(kind: Quiet, days: usize, seed: u64) -> Said {
             }
         }
     }
-    said
+    phases
 }
 
 #[cfg(test)]
@@ -216,9 +249,11 @@ mod tests {
 
     #[test]
     fn the_same_seed_says_the_same() {
-        let first = watch(Quiet::HeavyTailed, 5, 9, 3);
-        assert_eq!(first, watch(Quiet::HeavyTailed, 5, 9, 3));
-        assert_eq!((first.series, first.days), (5, 40));
-        assert_eq!(first.scored, 5 * 2 * PER_DAY as u64);
+        let [young, known] = watch(Quiet::HeavyTailed, 5, 30, 3);
+        assert_eq!([young, known], watch(Quiet::HeavyTailed, 5, 30, 3));
+        assert_eq!((young.series, young.days), (5, 5 * 27));
+        assert_eq!((known.series, known.days), (5, 5 * 2));
+        assert_eq!(young.scored, 5 * 21 * PER_DAY as u64);
+        assert_eq!(known.scored, 5 * 2 * PER_DAY as u64);
     }
 }

@@ -174,7 +174,7 @@ pub fn cases() -> Vec<Case> {
             Box::new(move || pelt(&MeanCost::new(&jumps, 1.0), 20.0, 2).len() as f64)
         }),
         case("fpop-5k", 1.0, 1, {
-            Box::new(move || fpop(&jumps_too, 20.0).len() as f64)
+            Box::new(move || fpop(&jumps_too, 20.0, 2).len() as f64)
         }),
         case("mstl-1008", 1.0, 1, {
             Box::new(move || mstl(&weeks, &[24, 168], &StlConfig::default()).trend[500])

@@ -15,9 +15,9 @@ const EXACT_POWERS: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// What a run of up to sixteen digits multiplies the digits before it with.
-const POWERS: [u64; 17] = {
-    let (mut all, mut n) = ([1; 17], 1);
+/// What a run of so many digits multiplies the digits before it with.
+const POWERS: [u64; DIGITS_MAX + 1] = {
+    let (mut all, mut n) = ([1; DIGITS_MAX + 1], 1);
     while n < all.len() {
         all[n] = all[n - 1] * 10;
         n += 1;
@@ -92,8 +92,8 @@ fn short_decimal(bytes: &[u8], from: usize) -> Option<(f64, usize)> {
     Some((value, from + end as usize))
 }
 
-/// A number as doubles are printed in full: no sign and exponent, up to seven digits, the point, up to sixteen more.
-/// Sixteen bytes are read behind the point, and how many of them are digits decides no branch: it differs from number to
+/// A number as doubles are printed in full: no sign and exponent, up to seven digits, the point, up to eighteen more.
+/// 24 bytes are read behind the point, and how many of them are digits decides no branch: it differs from number to
 /// number, so it could not be foreseen.
 #[inline(always)]
 fn full_decimal(bytes: &[u8], from: usize) -> Option<(f64, usize)> {
@@ -103,22 +103,32 @@ fn full_decimal(bytes: &[u8], from: usize) -> Option<(f64, usize)> {
     if whole == 0 || whole == 8 || text[whole as usize] != b'.' || (whole > 1 && x as u8 == 0) {
         return None;
     }
-    let fraction = text.get(whole as usize + 1..)?.first_chunk::<16>()?;
-    let z = u128::from_le_bytes(*fraction) ^ (ONES_16 * b'0' as u128);
-    let n = others_16(z).trailing_zeros() / 8;
-    let n_digits = (whole + n) as usize;
-    let end = whole as usize + 1 + n as usize;
-    let next = text.get(end).copied().unwrap_or(0);
-    if n == 0 || n_digits > DIGITS_MAX || matches!(next, b'0'..=b'9' | b'e' | b'E') {
+    let fraction = text.get(whole as usize + 1..)?.first_chunk::<24>()?;
+    let (words, _) = fraction.as_chunks::<8>();
+    let words = [0, 1, 2].map(|i| u64::from_le_bytes(words[i]) ^ (ONES * b'0' as u64));
+    let sixteen = u128::from(words[1]) << 64 | u128::from(words[0]);
+    let n = others_16(sixteen).trailing_zeros() / 8;
+    let n_more = if n == 16 {
+        others(words[2]).trailing_zeros() / 8
+    } else {
+        0
+    };
+    let n_fraction = (n + n_more) as usize;
+    let n_digits = whole as usize + n_fraction;
+    let end = whole as usize + 1 + n_fraction;
+    if n == 0 || n_digits > DIGITS_MAX || matches!(text.get(end), Some(b'0'..=b'9' | b'e' | b'E')) {
         return None;
     }
-    let z = z << (128 - 8 * n);
-    let fraction = value_of(z as u64) * POWERS[8] + value_of((z >> 64) as u64);
-    let w = value_of(x << (64 - 8 * whole)) * POWERS[n as usize] + fraction;
+    let sixteen = sixteen << (128 - 8 * n);
+    let fraction = value_of(sixteen as u64) * POWERS[8] + value_of((sixteen >> 64) as u64);
+    let more = value_of(words[2].unbounded_shl(64 - 8 * n_more));
+    let w = value_of(x << (64 - 8 * whole)) * POWERS[n_fraction]
+        + fraction * POWERS[n_more as usize]
+        + more;
     let value = if n_digits <= DIGITS_EXACT {
-        w as i64 as f64 / EXACT_POWERS[n as usize]
+        w as i64 as f64 / EXACT_POWERS[n_fraction]
     } else {
-        by_reciprocal(w, -i64::from(n))
+        by_reciprocal(w, -(n_fraction as i64))
     };
     Some((value, from + end))
 }

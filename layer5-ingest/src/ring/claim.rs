@@ -76,16 +76,9 @@ impl<T> Claim<'_, T> {
     /// Fills slots from `values` until they or the slots run out; returns how many were filled.
     pub fn fill(&mut self, values: impl IntoIterator<Item = T>) -> usize {
         let before = self.filled;
-        // `take` comes first: it does not draw a value that would have no slot.
-        for value in values.into_iter().take(self.remaining()) {
-            // SAFETY: `take` ends the loop at `filled = len`, so the slot is this claim's and holds
-            // no value yet.
-            unsafe {
-                self.slots
-                    .write(self.at.wrapping_add(self.filled as u64), value)
-            };
-            self.filled += 1;
-        }
+        let (at, n) = (self.at.wrapping_add(before as u64), self.remaining());
+        // SAFETY: the slots behind the filled ones are this claim's and hold no values yet.
+        unsafe { self.slots.fill(at, n, values.into_iter(), &mut self.filled) };
         self.filled - before
     }
 
@@ -130,8 +123,7 @@ impl<T> Claim<'_, T> {
             Outlet::Tail(tail) => {
                 if filled > 0 {
                     **tail = published_end;
-                    // Release: the values stay before; partner: Acquire in
-                    // `spsc::Consumer::refresh`.
+                    // Release: the values stay before; partner: Acquire in `Lane::tail`.
                     self.cursors.tail.at.store(published_end, publishing());
                 }
             }
@@ -144,8 +136,7 @@ impl<T> Claim<'_, T> {
                 }
                 if filled > 0 {
                     let slot = self.slots.index(self.at);
-                    // Release: the values stay before; partner: Acquire in
-                    // `mpsc::Consumer::run_at`.
+                    // Release: the values stay before; partner: Acquire in `Lane::stamp_at`.
                     stamps[slot].store(stamp(published_end, false), publishing());
                 }
             }

@@ -12,6 +12,8 @@ use crossbeam::utils::CachePadded;
 
 use super::{
     bell::Bell,
+    error::ClaimError,
+    pace::Pace,
     position::{count, distance},
     sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, freeing},
 };
@@ -32,6 +34,8 @@ pub(super) struct Tail {
     /// A head that some producer has read (`mpsc` only): at or before the true one, so room counted
     /// from it is there.
     pub(super) head_seen: AtomicU64,
+    /// How the producer looks at the head (`spsc` only).
+    pub(super) pace: Pace,
 }
 
 /// Written by the consumer.
@@ -39,6 +43,10 @@ pub(super) struct Tail {
 pub(super) struct Head {
     /// First position not yet taken.
     pub(super) at: AtomicU64,
+    /// First position not yet seen to be published, the start of a claim; the consumer's own.
+    seen: AtomicU64,
+    /// How the consumer looks for what is published.
+    pub(super) pace: Pace,
     /// Highest fill level noticed.
     level_max: AtomicU64,
 }
@@ -61,9 +69,12 @@ impl Cursors {
             tail: CachePadded::new(Tail {
                 at: AtomicU64::new(start),
                 head_seen: AtomicU64::new(start),
+                pace: Pace::new(),
             }),
             head: CachePadded::new(Head {
                 at: AtomicU64::new(start),
+                seen: AtomicU64::new(start),
+                pace: Pace::new(),
                 level_max: AtomicU64::new(0),
             }),
             ends: CachePadded::new(Ends {
@@ -89,6 +100,34 @@ impl Cursors {
     pub(super) fn head(&self) -> u64 {
         // Acquire: partner is the Release in `free_to`.
         self.head.at.load(Ordering::Acquire)
+    }
+
+    /// Keeps how far the consumer has seen, for when it goes.
+    #[inline]
+    pub(super) fn note_seen(&self, seen: u64) {
+        // Relaxed: no other thread reads it.
+        self.head.seen.store(seen, Ordering::Relaxed);
+    }
+
+    /// Returns the consumer's position and how far it has seen; for the consumer's own thread.
+    #[inline]
+    pub(super) fn consumer_position(&self) -> (u64, u64) {
+        // Relaxed: this thread stored both.
+        (
+            self.head.at.load(Ordering::Relaxed),
+            self.head.seen.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Says why a claim of `asked` slots is not granted where `free` are free.
+    #[cold]
+    pub(super) fn refusal(&self, asked: usize, free: u64) -> ClaimError {
+        let (capacity, free) = (count(self.ends.capacity), count(free));
+        if asked > capacity {
+            ClaimError::TooLarge { asked, capacity }
+        } else {
+            ClaimError::Full { asked, free }
+        }
     }
 
     /// Remembers the highest level that either end has come upon.

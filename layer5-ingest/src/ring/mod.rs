@@ -46,11 +46,14 @@
 mod bell;
 mod chunk;
 mod claim;
+mod consumer;
 mod cursors;
 mod error;
 mod fence;
+mod lane;
 pub mod mpsc;
 pub mod overwrite;
+mod pace;
 mod position;
 mod slots;
 pub mod spsc;
@@ -58,6 +61,7 @@ mod sync;
 
 pub use chunk::Chunk;
 pub use claim::Claim;
+pub use consumer::Consumer;
 pub use cursors::Gauge;
 pub use error::{ClaimError, PopError, PushError, Wait};
 #[cfg(loom)]

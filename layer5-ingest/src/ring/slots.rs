@@ -106,6 +106,32 @@ impl<T> Slots<T> {
         unsafe { ptr::copy_nonoverlapping(source.wrapping_add(first), self.ptr(0), second) };
     }
 
+    /// Writes values into the slots from `at` on until they or the `n` slots run out, and counts each in `filled`; draws no
+    /// value that would have no slot.
+    /// # Safety
+    /// The caller owns the slots `at .. at + n`, `n <= len`, and they hold no values.
+    #[inline]
+    pub(super) unsafe fn fill(
+        &self,
+        at: u64,
+        n: usize,
+        mut values: impl Iterator<Item = T>,
+        filled: &mut usize,
+    ) {
+        self.touch_mut(at, n);
+        let (start, first, second) = self.split(at, n);
+        for (start, n) in [(start, first), (0, second)] {
+            for i in start..start + n {
+                let Some(value) = values.next() else {
+                    return;
+                };
+                // SAFETY: `split` keeps `i` within the table; the caller owns the slot, and it holds no value.
+                unsafe { self.ptr(i).write(value) };
+                *filled += 1;
+            }
+        }
+    }
+
     /// Moves `n` values from the slots from `at` on to `target`.
     /// # Safety
     /// The caller owns the slots `at .. at + n`, `n <= len`, and each holds a value, which from now

@@ -1,26 +1,21 @@
 //! One producer, one consumer: the ring between the committer and a shard.
-//! In: values from one thread. Out: the same values to another. Called from: the server's shards;
-//! `mpsc` is its sibling. Each end keeps its own position and a copy of the other's in plain
-//! fields, and reads the other's cache line only when the copy says that there is no room, or
-//! nothing to take.
-//! Invariants: `tail` (shared) is stored by the producer alone, after the values before it; `head`
-//! by the consumer alone, after the slots before it are empty. The copies are never ahead of what
-//! they copy.
+//! In: values from one thread. Out: the same values to another, through a [`Consumer`]. Called from: the server's shards;
+//! `mpsc` is its sibling. The producer keeps its own position and how far it has seen slots free in plain fields, and
+//! reads the consumer's cache line only when none of those is left.
+//! Invariants: `tail` (shared) is stored by the producer alone, after the values before it. The slots `tail .. limit` are
+//! free.
 
-use core::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use core::time::Duration;
 
+pub use super::consumer::Consumer;
 use super::{
     check_capacity,
-    chunk::Chunk,
     claim::{Claim, Outlet},
     cursors::{Cursors, Gauge},
-    error::{ClaimError, PopError, PushError, Wait},
+    error::{ClaimError, PushError},
+    lane::{Lane, Sending},
     position::{count, distance},
-    slots::Slots,
-    sync::{Arc, Ordering, publishing},
+    sync::{Arc, publishing},
 };
 
 /// Makes a ring of `capacity` slots. Memory: the next power of two of slots, allocated here and
@@ -49,55 +44,24 @@ pub fn channel<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 /// As `channel`, with the first position given: tests start just before the wrap.
 fn channel_at<T>(capacity: usize, start: u64) -> (Producer<T>, Consumer<T>) {
     check_capacity(capacity);
-    let cursors = Arc::new(Cursors::new(capacity, start));
-    let lane = Arc::new(Lane {
-        slots: Slots::new(capacity),
-        cursors: Arc::clone(&cursors),
-    });
+    let lane = Lane::unstamped(capacity, start);
+    let consumer = Consumer::new(&lane);
     let producer = Producer {
-        lane: Arc::clone(&lane),
-        cursors: Arc::clone(&cursors),
+        lane: Sending::at(&lane),
         tail: start,
-        head_seen: start,
+        limit: start.wrapping_add(capacity as u64),
     };
-    (
-        producer,
-        Consumer {
-            lane,
-            cursors,
-            head: start,
-            tail_seen: start,
-        },
-    )
-}
-
-/// The slots, and the values left in them when both ends are gone.
-#[derive(Debug)]
-struct Lane<T> {
-    slots: Slots<T>,
-    cursors: Arc<Cursors>,
-}
-
-impl<T> Drop for Lane<T> {
-    fn drop(&mut self) {
-        let head = self.cursors.head();
-        let tail = self.cursors.tail.at.load(Ordering::Acquire);
-        let len = count(distance(head, tail));
-        // SAFETY: both ends are gone, so this owns every slot; `head .. tail` were published and
-        // not taken.
-        unsafe { self.slots.drop_values(head, len) };
-    }
+    (producer, consumer)
 }
 
 /// The sending end.
 #[derive(Debug)]
 pub struct Producer<T> {
-    lane: Arc<Lane<T>>,
-    cursors: Arc<Cursors>,
+    lane: Sending<T>,
     /// Equals the shared tail.
     tail: u64,
-    /// At or before the shared head.
-    head_seen: u64,
+    /// A capacity behind where the shared head was seen.
+    limit: u64,
 }
 
 impl<T> Producer<T> {
@@ -111,12 +75,13 @@ impl<T> Producer<T> {
     /// One store that the consumer sees; no read-modify-write.
     #[inline]
     pub fn push(&mut self, value: T) -> Result<(), PushError<T>> {
-        match self.make_room(1) {
-            Ok(()) => {}
-            Err(ClaimError::Closed) => return Err(PushError::Closed(value)),
-            Err(_) => return Err(PushError::Full(value)),
+        if !self.lane.cursors.has_consumer() {
+            return Err(PushError::Closed(value));
         }
-        // SAFETY: `make_room` found the slot at `tail` free, and this is the only producer.
+        if self.free_for(1) == 0 {
+            return Err(PushError::Full(value));
+        }
+        // SAFETY: the slot at `tail` is free, so says `free_for`, and this is the only producer.
         unsafe { self.lane.slots.write(self.tail, value) };
         self.publish_to(self.tail.wrapping_add(1));
         Ok(())
@@ -157,7 +122,8 @@ impl<T> Producer<T> {
     where
         T: Copy,
     {
-        let n = values.len().min(self.free_for(values.len()));
+        let free = self.free_for(values.len() as u64);
+        let n = values.len().min(count(free));
         match self.push_all(&values[..n]) {
             Ok(()) => n,
             Err(_) => 0,
@@ -202,7 +168,7 @@ impl<T> Producer<T> {
         self.make_room(n)?;
         Ok(Claim {
             slots: &self.lane.slots,
-            cursors: &self.cursors,
+            cursors: &self.lane.cursors,
             at: self.tail,
             outlet: Outlet::Tail(&mut self.tail),
             len: n,
@@ -228,57 +194,45 @@ impl<T> Producer<T> {
     /// Returns whether the consumer is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        !self.cursors.has_consumer()
+        !self.lane.cursors.has_consumer()
     }
 
     /// Returns an observer of the fill level.
     #[must_use]
     pub fn gauge(&self) -> Gauge {
-        Gauge::new(&self.cursors)
+        Gauge::new(&self.lane.cursors)
     }
 
     /// Returns how many slots are free, looking afresh only when fewer than `wanted` are known to
     /// be.
     #[inline]
-    fn free_for(&mut self, wanted: usize) -> usize {
-        let capacity = self.cursors.ends.capacity;
-        let mut used = distance(self.head_seen, self.tail);
-        if capacity - used < wanted as u64 {
-            self.head_seen = self.cursors.head();
-            used = distance(self.head_seen, self.tail);
+    fn free_for(&mut self, wanted: u64) -> u64 {
+        let free = distance(self.tail, self.limit);
+        if free >= wanted {
+            return free;
         }
-        debug_assert!(used <= capacity);
-        count(capacity - used)
+        self.limit = look(&self.lane.cursors, self.tail, wanted);
+        distance(self.tail, self.limit)
     }
 
     /// Succeeds when `n` slots are free from `tail` on.
     #[inline]
     fn make_room(&mut self, n: usize) -> Result<(), ClaimError> {
-        if !self.cursors.has_consumer() {
+        if !self.lane.cursors.has_consumer() {
             return Err(ClaimError::Closed);
         }
-        let free = self.free_for(n);
-        if free >= n {
+        let free = self.free_for(n as u64);
+        if free >= n as u64 {
             Ok(())
         } else {
-            Err(self.refuse(n, free))
+            Err(self.lane.cursors.refusal(n, free))
         }
-    }
-
-    #[cold]
-    fn refuse(&self, asked: usize, free: usize) -> ClaimError {
-        let capacity = self.capacity();
-        if asked > capacity {
-            return ClaimError::TooLarge { asked, capacity };
-        }
-        self.cursors.note_level((capacity - free) as u64);
-        ClaimError::Full { asked, free }
     }
 
     fn wait_room(&mut self, n: usize, timeout: Duration) -> Result<(), ClaimError> {
         let mut outcome = self.make_room(n);
         if matches!(outcome, Err(ClaimError::Full { .. })) {
-            let cursors = Arc::clone(&self.cursors);
+            let cursors = Arc::clone(&self.lane.cursors);
             cursors.ends.freed.wait(timeout, || {
                 outcome = self.make_room(n);
                 !matches!(outcome, Err(ClaimError::Full { .. }))
@@ -290,165 +244,26 @@ impl<T> Producer<T> {
     #[inline]
     fn publish_to(&mut self, tail: u64) {
         self.tail = tail;
-        // Release: the values stay before; partner: Acquire in `Consumer::refresh`.
-        self.cursors.tail.at.store(tail, publishing());
-        self.cursors.ends.published.ring();
+        // Release: the values stay before; partner: Acquire in `Lane::tail`.
+        self.lane.cursors.tail.at.store(tail, publishing());
+        self.lane.cursors.ends.published.ring();
     }
 }
 
-impl<T> Drop for Producer<T> {
-    fn drop(&mut self) {
-        self.cursors.leave_producer();
+/// Looks how far the slots behind `tail` are free; notes the level when fewer are than `wanted`. By value, see `lane`.
+#[inline(never)]
+fn look(cursors: &Cursors, tail: u64, wanted: u64) -> u64 {
+    let capacity = cursors.ends.capacity;
+    let mut limit = tail;
+    let free = cursors.tail.pace.look(capacity, || {
+        limit = cursors.head().wrapping_add(capacity);
+        distance(tail, limit)
+    });
+    debug_assert!(free <= capacity);
+    if free < wanted {
+        cursors.note_level(capacity - free);
     }
-}
-
-/// The receiving end.
-#[derive(Debug)]
-pub struct Consumer<T> {
-    lane: Arc<Lane<T>>,
-    cursors: Arc<Cursors>,
-    /// Equals the shared head.
-    head: u64,
-    /// At or before the shared tail.
-    tail_seen: u64,
-}
-
-impl<T> Consumer<T> {
-    /// Takes the oldest value.
-    ///
-    /// # Errors
-    /// [`PopError::Empty`] when there is none at the moment, [`PopError::Closed`] when there never
-    /// will be.
-    #[inline]
-    pub fn pop(&mut self) -> Result<T, PopError> {
-        self.look()?;
-        // SAFETY: `look` found the slot at `head` published, and this is the only consumer.
-        let value = Ok(unsafe { self.lane.slots.read(self.head) });
-        self.head = self.head.wrapping_add(1);
-        self.cursors.free_to(self.head);
-        value
-    }
-
-    /// Moves up to `max` values to the end of `target`, oldest first; returns how many (0: empty,
-    /// or closed).
-    ///
-    /// # Cost
-    /// At most two copies of contiguous memory; allocates only when `target` lacks the capacity.
-    pub fn drain_into(&mut self, target: &mut Vec<T>, max: usize) -> usize {
-        self.chunk(max).move_to(target)
-    }
-
-    /// Returns up to `max` values to be read where they lie, all there are when fewer; `commit`
-    /// takes them.
-    ///
-    /// # Example
-    /// ```
-    /// let (mut producer, mut consumer) = layer5_ingest::ring::spsc::channel(4);
-    /// producer.push_all(&[1, 2, 3]).unwrap();
-    /// let chunk = consumer.chunk(2);
-    /// assert_eq!(chunk.as_slices(), (&[1, 2][..], &[][..]));
-    /// chunk.commit(1);
-    /// assert_eq!(consumer.pop(), Ok(2));
-    /// ```
-    #[inline]
-    pub fn chunk(&mut self, max: usize) -> Chunk<'_, T> {
-        if distance(self.head, self.tail_seen) < max as u64 {
-            self.refresh();
-        }
-        let len = count(distance(self.head, self.tail_seen)).min(max);
-        Chunk {
-            slots: &self.lane.slots,
-            cursors: &self.cursors,
-            head: &mut self.head,
-            len,
-        }
-    }
-
-    /// Waits until there is something to take, for at most `timeout`: spins shortly, then sleeps.
-    pub fn wait(&mut self, timeout: Duration) -> Wait {
-        let mut state = self.look();
-        if state == Err(PopError::Empty) {
-            let cursors = Arc::clone(&self.cursors);
-            cursors.ends.published.wait(timeout, || {
-                state = self.look();
-                state != Err(PopError::Empty)
-            });
-        }
-        match state {
-            Ok(()) => Wait::Ready,
-            Err(PopError::Empty) => Wait::TimedOut,
-            Err(PopError::Closed) => Wait::Closed,
-        }
-    }
-
-    /// Returns, for a task of any executor, [`Wait::Ready`] or [`Wait::Closed`], or keeps the
-    /// task's waker to be woken.
-    pub fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Wait> {
-        let mut state = self.look();
-        if state == Err(PopError::Empty) {
-            self.cursors.ends.published.register(context.waker());
-            state = self.look();
-        }
-        match state {
-            Ok(()) => Poll::Ready(Wait::Ready),
-            Err(PopError::Empty) => Poll::Pending,
-            Err(PopError::Closed) => Poll::Ready(Wait::Closed),
-        }
-    }
-
-    /// Returns the number of slots.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.gauge().capacity()
-    }
-
-    /// Returns an observer of the fill level.
-    #[must_use]
-    pub fn gauge(&self) -> Gauge {
-        Gauge::new(&self.cursors)
-    }
-
-    /// Succeeds when there is a value at `head`.
-    #[inline]
-    fn look(&mut self) -> Result<(), PopError> {
-        if self.head != self.tail_seen || self.refresh() {
-            Ok(())
-        } else {
-            self.look_closer()
-        }
-    }
-
-    /// Nothing is published: is it the end?
-    #[cold]
-    fn look_closer(&mut self) -> Result<(), PopError> {
-        if self.cursors.has_producers() {
-            return Err(PopError::Empty);
-        }
-        // What the producer published before it left is visible now.
-        if self.refresh() {
-            Ok(())
-        } else {
-            Err(PopError::Closed)
-        }
-    }
-
-    /// Looks how far the producer is; returns whether there is anything to take.
-    #[inline]
-    fn refresh(&mut self) -> bool {
-        // Acquire: partner is the Release in `Producer::publish_to` and `Claim::release`.
-        self.tail_seen = self.cursors.tail.at.load(Ordering::Acquire);
-        let level = distance(self.head, self.tail_seen);
-        debug_assert!(level <= self.cursors.ends.capacity);
-        self.cursors.note_level(level);
-        level > 0
-    }
-}
-
-impl<T> Drop for Consumer<T> {
-    fn drop(&mut self) {
-        self.cursors.leave_consumer();
-        self.chunk(usize::MAX).commit_all();
-    }
+    limit
 }
 
 #[cfg(all(test, not(loom)))]

@@ -8,7 +8,8 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
-use super::log_ei::{ln_normal_cdf, log_ei};
+use super::feasibility;
+use super::log_ei::log_ei;
 use crate::design::sobol::scrambled_block;
 use crate::gp::Posterior;
 use crate::linalg::lbfgs::minimize_in_box;
@@ -71,10 +72,7 @@ pub fn maximize_log_ei(
             let (mean, variance) = posterior.predict(u);
             loss -= log_ei(mean, variance.sqrt(), best).value;
         }
-        for (process, highest) in constraints {
-            let (mean, variance) = process.predict(u);
-            loss -= ln_normal_cdf((highest - mean) / variance.sqrt()).0;
-        }
+        feasibility::add_loss(constraints, u, &mut loss);
         loss
     };
     let value_with_gradient = |u: &[f64], gradient: &mut [f64]| {
@@ -91,20 +89,10 @@ pub fn maximize_log_ei(
         } else {
             gradient.fill(0.0);
         }
-        let mut by_mean = vec![0.0; if constraints.is_empty() { 0 } else { u.len() }];
-        for (process, highest) in constraints {
-            let (mean, variance) = process.predict_with_gradient(u, &mut by_mean, &mut by_variance);
-            let sd = variance.sqrt();
-            let t = (highest - mean) / sd;
-            let (ln, slope) = ln_normal_cdf(t);
-            for ((g, m), v) in gradient.iter_mut().zip(&by_mean).zip(&by_variance) {
-                *g += slope * (m / sd + t * v / (2.0 * variance));
-            }
-            loss -= ln;
-        }
+        feasibility::add_loss_and_gradient(constraints, u, &mut loss, gradient);
         loss
     };
-    let (u, loss) = descend(search, rng, value, value_with_gradient);
+    let (u, loss) = minimize_loss(search, rng, value, value_with_gradient);
     (u, -loss)
 }
 
@@ -129,10 +117,11 @@ pub fn minimize_cautiously(
         }
         mean + caution * sd
     };
-    descend(search, rng, value, value_with_gradient)
+    minimize_loss(search, rng, value, value_with_gradient)
 }
 
-fn descend(
+/// The place with the lowest loss, and that loss: of an acquisition, its negative.
+pub(crate) fn minimize_loss(
     search: &Search<'_>,
     rng: &mut Pcg64,
     value: impl Fn(&[f64]) -> f64 + Sync,

@@ -19,6 +19,8 @@ const LN_G_LOW: f64 = -23.0;
 const LN_G_HIGH: f64 = 2.0;
 /// Upper bound of `ln g` where the objective is known to answer the same twice: ripples must not pass for noise.
 const LN_G_QUIET: f64 = -13.0;
+/// Upper bound of `ln g` where the noise was stated: it may be all there is.
+const LN_G_MAX: f64 = 6.0;
 /// Bounds of `ln b`.
 const LN_B_LOW: f64 = -16.0;
 const LN_B_HIGH: f64 = 5.0;
@@ -71,6 +73,8 @@ pub struct Training<'a> {
     delta2: Vec<f64>,
     /// Trend covariances, packed lower triangle, `[n (n + 1) / 2]`.
     trend: Vec<f64>,
+    /// Variance of the noise of each row in units of `g`, `[n]`.
+    noise: Vec<f64>,
     d: usize,
     /// Upper bound of `ln b`: where there are categories, each may move the bowl, so one bowl for all misleads.
     ln_b_high: f64,
@@ -95,6 +99,7 @@ impl<'a> Training<'a> {
             z,
             delta2: delta,
             trend: trends,
+            noise: vec![1.0; z.len()],
             d,
             ln_b_high: if ordered.iter().all(|o| *o) {
                 LN_B_HIGH
@@ -102,6 +107,15 @@ impl<'a> Training<'a> {
                 LN_B_LOW
             },
         }
+    }
+
+    /// The same data, with noise that differs from row to row where `pattern` (`[n]`) says how.
+    #[must_use]
+    pub fn with_noise(mut self, pattern: Option<&[f64]>) -> Self {
+        if let Some(pattern) = pattern {
+            self.noise = pattern.to_vec();
+        }
+        self
     }
 
     /// Minus the log posterior density of `hyper` (up to a constant), and its gradient by `ln l_j`, `ln g`, `ln b`.
@@ -122,7 +136,7 @@ impl<'a> Training<'a> {
                 r.push(k + b * self.trend[r.len()]);
                 slopes.push(slope);
             }
-            r.push(1.0 + g + b * self.trend[r.len()]);
+            r.push(1.0 + g * self.noise[i] + b * self.trend[r.len()]);
         }
         let Some(factor) = Cholesky::new(n, &r, 0.0) else {
             gradient.fill(0.0);
@@ -148,7 +162,7 @@ impl<'a> Training<'a> {
                 pair += 1;
             }
             let weight = row[i] - scaled * alpha[i];
-            trace += weight;
+            trace += self.noise[i] * weight;
             by_b += 0.5 * weight * trends[i];
         }
         for j in 0..d {
@@ -234,29 +248,50 @@ fn prior(d: usize, theta: &[f64], gradient: &mut [f64]) -> f64 {
     loss + 0.5 * off * off / variance
 }
 
-/// The best hyperparameters found from the starts, and their loss; the earliest of equals. `is_quiet`: whether noise is
-/// ruled out.
+/// What is known of the noise before a fit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum NoiseBounds {
+    /// Nothing.
+    Free,
+    /// There is none: the objective answers the same twice.
+    Quiet,
+    /// It was stated: `ln g` is between these.
+    Given((f64, f64)),
+}
+
+impl NoiseBounds {
+    fn ln_g(self) -> (f64, f64) {
+        match self {
+            Self::Free => (LN_G_LOW, LN_G_HIGH),
+            Self::Quiet => (LN_G_LOW, LN_G_QUIET),
+            Self::Given((low, high)) => (low.max(LN_G_LOW), high.clamp(LN_G_QUIET, LN_G_MAX)),
+        }
+    }
+}
+
+/// The best hyperparameters found from the starts, and their loss; the earliest of equals.
 /// `None` only if no start could be evaluated.
 #[must_use]
 pub fn fit(
     training: &Training<'_>,
     starts: &[Hyper],
-    is_quiet: bool,
+    noise: NoiseBounds,
     evaluations_max: usize,
 ) -> Option<(Hyper, f64)> {
     let d = training.d;
     let mut low = vec![LN_L_LOW; d];
     let mut high = vec![LN_L_HIGH; d];
-    low.extend([LN_G_LOW, LN_B_LOW]);
-    high.extend([
-        if is_quiet { LN_G_QUIET } else { LN_G_HIGH },
-        training.ln_b_high,
-    ]);
+    let (ln_g_low, ln_g_high) = noise.ln_g();
+    low.extend([ln_g_low.min(ln_g_high), LN_B_LOW]);
+    high.extend([ln_g_high, training.ln_b_high]);
     let ends: Vec<(Hyper, f64)> = starts
         .par_iter()
         .map(|start| {
             let mut theta = start.ln_l.clone();
-            theta.extend([start.ln_g.min(high[d]), start.ln_b.min(high[d + 1])]);
+            theta.extend([
+                start.ln_g.clamp(low[d], high[d]),
+                start.ln_b.min(high[d + 1]),
+            ]);
             let shape = start.shape;
             let loss = minimize_in_box(&mut theta, &low, &high, evaluations_max, 1e-3, |t, g| {
                 training.loss(shape, t, g)
@@ -328,7 +363,7 @@ mod tests {
         let (x, z) = data(30, 3);
         let rows: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
         let training = Training::new(&[true; 3], &rows, &z);
-        let (hyper, _) = fit(&training, &[Hyper::start(3)], false, 100).expect("fits");
+        let (hyper, _) = fit(&training, &[Hyper::start(3)], NoiseBounds::Free, 100).expect("fits");
         assert!(hyper.ln_l[0] + 1.0 < hyper.ln_l[1], "{hyper:?}");
         assert!(hyper.ln_g < -8.0, "{hyper:?}");
     }

@@ -5,6 +5,7 @@
 //! Reference: Jones, Schonlau and Welch (1998), <https://doi.org/10.1023/A:1008306431147>.
 
 pub mod fit;
+pub mod given_noise;
 pub mod kernel;
 pub mod posterior;
 pub mod warp;
@@ -12,14 +13,15 @@ pub mod warp;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use self::fit::{Hyper, Training};
+use self::fit::{Hyper, NoiseBounds, Training};
+use self::given_noise::GivenNoise;
 use self::kernel::{Shape, ordered_axes};
 pub use self::posterior::Posterior;
 use self::warp::Warp;
 use crate::acquisition::{Search, maximize_log_ei, minimize_cautiously};
 use crate::design::sobol::scrambled;
 use crate::linalg::distance2;
-use crate::noise;
+use crate::noise::{self, Probes};
 use crate::sampler::{Expected, Known, Proposal, Sampler, SamplerKind};
 use crate::seed::stream;
 use crate::trial::Why;
@@ -42,13 +44,27 @@ impl Fitted {
     /// A model of these rows: fitted where they have grown by a tenth since the last fit, else conditioned on them with
     /// the hyperparameters found then.
     pub(crate) fn surrogate(&mut self, known: &Known<'_>, rows: &[usize]) -> Option<Surrogate> {
+        self.among(known, rows, &BENDS)
+    }
+
+    /// The same without bending the output, where distances in the objective itself are what counts.
+    pub(crate) fn straight(&mut self, known: &Known<'_>, rows: &[usize]) -> Option<Surrogate> {
+        self.among(known, rows, &BENDS[..1])
+    }
+
+    fn among(
+        &mut self,
+        known: &Known<'_>,
+        rows: &[usize],
+        bends: &[Option<f64>],
+    ) -> Option<Surrogate> {
         let n = rows.len();
         let is_fresh = n >= self.n && n < self.n + (n / REFIT_SHARE).max(1);
         let surrogate = match self.hyper.as_ref().filter(|_| is_fresh) {
             Some(hyper) => Surrogate::conditioned(known, rows, hyper),
             None => {
                 self.n = n;
-                Surrogate::fit_to(known, rows, self.hyper.as_ref(), 15)
+                Surrogate::fit_among(known, rows, self.hyper.as_ref(), 15, bends)
             }
         }?;
         self.hyper = Some(surrogate.hyper.clone());
@@ -97,6 +113,16 @@ impl Surrogate {
         warm: Option<&Hyper>,
         evaluations_max: usize,
     ) -> Option<Self> {
+        Self::fit_among(known, rows, warm, evaluations_max, &BENDS)
+    }
+
+    fn fit_among(
+        known: &Known<'_>,
+        rows: &[usize],
+        warm: Option<&Hyper>,
+        evaluations_max: usize,
+        bends: &[Option<f64>],
+    ) -> Option<Self> {
         if rows.len() < 2 {
             return None;
         }
@@ -108,11 +134,18 @@ impl Surrogate {
         let is_quiet = noise_share.is_some_and(|share| share <= noise::SHARE_MAX);
         // A logarithm near the lowest value would stretch noise, which is equally wide everywhere.
         let is_loud = noise_share.is_some_and(|share| share > noise::SHARE_MAX);
-        let bends = if is_loud { &BENDS[..1] } else { &BENDS[..] };
+        let bends = if is_loud { &bends[..1] } else { bends };
         let bend = choose_bend(&ordered, &x, &y, &start, bends);
         let warp = Warp::new(&y, bend);
         let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
-        let training = Training::new(&ordered, &x, &z);
+        let given = GivenNoise::new(known, rows, &warp);
+        let pattern = given.as_ref().map(|noise| noise.pattern.as_slice());
+        let training = Training::new(&ordered, &x, &z).with_noise(pattern);
+        let bounds = match &given {
+            Some(noise) => NoiseBounds::Given(noise.ln_g_range()),
+            None if is_quiet => NoiseBounds::Quiet,
+            None => NoiseBounds::Free,
+        };
         let other = match start.shape {
             Shape::Matern52 => Shape::SquaredExponential,
             Shape::SquaredExponential => Shape::Matern52,
@@ -127,8 +160,8 @@ impl Surrogate {
         if warm.is_some() {
             starts.push(Hyper::start(d));
         }
-        let (hyper, _) = fit::fit(&training, &starts, is_quiet, evaluations_max)?;
-        Self::with_warp(known, &ordered, &x, &z, warp, Hyper { bend, ..hyper })
+        let (hyper, _) = fit::fit(&training, &starts, bounds, evaluations_max)?;
+        Self::with_warp(known, rows, &x, &z, warp, Hyper { bend, ..hyper })
     }
 
     /// Conditions on some of the observations with given hyperparameters.
@@ -140,19 +173,22 @@ impl Surrogate {
         }
         let warp = Warp::new(&y, hyper.bend);
         let z: Vec<f64> = y.iter().map(|y| warp.forward(*y)).collect();
-        let ordered = ordered_axes(known.cube);
-        Self::with_warp(known, &ordered, &x, &z, warp, hyper.clone())
+        Self::with_warp(known, rows, &x, &z, warp, hyper.clone())
     }
 
     fn with_warp(
         known: &Known<'_>,
-        ordered: &[bool],
+        rows: &[usize],
         x: &[&[f64]],
         z: &[f64],
         warp: Warp,
-        hyper: Hyper,
+        mut hyper: Hyper,
     ) -> Option<Self> {
-        let posterior = Posterior::new(&hyper, ordered, x, z).ok()?;
+        let ordered = ordered_axes(known.cube);
+        let posterior = match GivenNoise::new(known, rows, &warp) {
+            None => Posterior::new(&hyper, &ordered, x, z).ok()?,
+            Some(noise) => noise.posterior(&mut hyper, &ordered, x, z).ok()?,
+        };
         let kept = known
             .x
             .iter()
@@ -230,6 +266,8 @@ impl Surrogate {
         for (_, u) in known.pending.iter().rev().take(ROWS_MAX / 2) {
             let mean = self.posterior.mean(u);
             self.posterior.append(u, mean);
+            // Else the place itself would still promise what is expected of it already.
+            self.best = self.best.min(mean);
         }
     }
 
@@ -281,7 +319,7 @@ const CAUTION: f64 = 1.0;
 const ADVICE_REACH: f64 = 0.1;
 
 /// The rows a model is conditioned on, in the order of telling.
-fn rows(known: &Known<'_>) -> Vec<usize> {
+pub(crate) fn rows(known: &Known<'_>) -> Vec<usize> {
     let n = known.y.len();
     if n <= ROWS_MAX {
         return (0..n).collect();
@@ -358,21 +396,21 @@ fn choose_bend(
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GpSampler {
     fitted: Fitted,
-    is_probed: bool,
+    #[serde(default)]
+    probes: Probes,
 }
 
 impl Sampler for GpSampler {
     fn propose(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
         let d = known.cube.len();
         let n_design = (d + 3).min(20);
-        if known.n_used() >= n_design && !self.is_probed {
-            self.is_probed = true;
-            if let Some(proposal) = noise::probe(known, rng) {
-                return Proposal {
-                    by: SamplerKind::Gp,
-                    ..proposal
-                };
-            }
+        if known.n_used() >= n_design
+            && let Some(proposal) = self.probes.next(known, rng)
+        {
+            return Proposal {
+                by: SamplerKind::Gp,
+                ..proposal
+            };
         }
         let surrogate = if known.n_used() < n_design {
             None
@@ -403,7 +441,7 @@ impl Sampler for GpSampler {
 }
 
 /// A process of every constraint, and the highest value in its units that keeps it.
-fn constraint_processes(known: &Known<'_>) -> Vec<(Posterior, f64)> {
+pub(crate) fn constraint_processes(known: &Known<'_>) -> Vec<(Posterior, f64)> {
     let n = known.constraints.first().map_or(0, Vec::len);
     let rows = rows(known);
     let x: Vec<&[f64]> = rows.iter().map(|i| known.x[*i].as_slice()).collect();
@@ -414,12 +452,26 @@ fn constraint_processes(known: &Known<'_>) -> Vec<(Posterior, f64)> {
         let z: Vec<f64> = c.iter().map(|c| warp.forward(*c)).collect();
         let start = Hyper::start(known.cube.len());
         let training = Training::new(&ordered, &x, &z);
-        let hyper = fit::fit(&training, std::slice::from_ref(&start), false, 15);
+        let hyper = fit::fit(
+            &training,
+            std::slice::from_ref(&start),
+            NoiseBounds::Free,
+            15,
+        );
         let hyper = hyper.map_or(start, |(hyper, _)| hyper);
         let posterior = Posterior::new(&hyper, &ordered, &x, &z).ok()?;
         Some((posterior, warp.forward(0.0)))
     };
     (0..n).filter_map(process).collect()
+}
+
+/// Whether a snapped place breaks a limit, or is discrete and was suggested before.
+pub(crate) fn is_taken(known: &Known<'_>, u: &[f64]) -> bool {
+    if !known.limits.is_empty() && !known.limits.keeps(&known.cube.from_unit(u)) {
+        return true;
+    }
+    let mut lost = known.pending.iter().chain(known.failed);
+    !known.cube.is_continuous() && (known.x.iter().any(|x| x == u) || lost.any(|(_, x)| x == u))
 }
 
 /// Where the expected improvement is highest, and its logarithm, warped units.
@@ -430,19 +482,7 @@ pub(crate) fn propose_log_ei(
     rng: &mut Pcg64,
 ) -> (Vec<f64>, f64) {
     let around = best_rows(known, 5);
-    let continuous = known.cube.is_continuous();
-    let taken = |u: &[f64]| {
-        if !known.limits.is_empty() && !known.limits.keeps(&known.cube.from_unit(u)) {
-            return true;
-        }
-        !continuous
-            && (known.x.iter().any(|x| x == u)
-                || known
-                    .pending
-                    .iter()
-                    .chain(known.failed)
-                    .any(|(_, x)| x == u))
-    };
+    let taken = |u: &[f64]| is_taken(known, u);
     let search = Search {
         cube: known.cube,
         around: &around,

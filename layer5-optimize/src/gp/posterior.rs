@@ -31,6 +31,20 @@ impl Posterior {
     /// # Errors
     /// [`FitError`] if there is no data or the covariance cannot be factored with any jitter.
     pub fn new(hyper: &Hyper, ordered: &[bool], x: &[&[f64]], z: &[f64]) -> Result<Self, FitError> {
+        Self::with_noise(hyper, ordered, x, z, None)
+    }
+
+    /// The same with noise that differs from row to row: `pattern` has the variance of each (`[n]`) in units of the average.
+    ///
+    /// # Errors
+    /// As [`Posterior::new`].
+    pub fn with_noise(
+        hyper: &Hyper,
+        ordered: &[bool],
+        x: &[&[f64]],
+        z: &[f64],
+        pattern: Option<&[f64]>,
+    ) -> Result<Self, FitError> {
         if x.is_empty() {
             return Err(FitError::TooFew {
                 found: 0,
@@ -44,7 +58,8 @@ impl Posterior {
                 let r2 = scaled_distance2(ordered, &w, a, other);
                 hyper.shape.correlation(r2).0 + b * trend(ordered, a, other)
             }));
-            r.push(1.0 + g + b * trend(ordered, a, a));
+            let share = pattern.map_or(1.0, |pattern| pattern[i]);
+            r.push(1.0 + g * share + b * trend(ordered, a, a));
         }
         let (factor, jitter) = Cholesky::with_jitter(x.len(), &r)?;
         let (beta, alpha, quadratic) = profile(&factor, z);
@@ -81,7 +96,7 @@ impl Posterior {
         self.z.is_empty()
     }
 
-    /// Noise variance, warped units.
+    /// Noise variance of an average row, warped units.
     #[must_use]
     pub fn noise_variance(&self) -> f64 {
         self.g * self.s2

@@ -40,7 +40,8 @@ impl Study {
     /// observation.
     ///
     /// # Cost
-    /// Fits a surrogate: milliseconds at 100 observations.
+    /// The first advice after something was told fits a surrogate, milliseconds at 100 observations; further advice is a
+    /// matter of microseconds.
     #[must_use]
     pub fn recommend(&self) -> Option<Recommendation> {
         let known = self
@@ -56,8 +57,8 @@ impl Study {
             }
         };
         let plain = self.config.n_objectives() == 1 && self.config.n_constraints == 0;
-        let surrogate = if plain { Surrogate::fit(&known) } else { None };
-        let advised = surrogate.as_ref().and_then(|s| s.advise(&known));
+        let surrogate = if plain { self.surrogate() } else { None };
+        let advised = surrogate.and_then(|s| s.advise(&known));
         let (unit, expected) = advised.unwrap_or_else(|| (None, told(best)));
         let point = unit
             .map(|unit| self.view.cube.from_unit(&unit))
@@ -72,7 +73,8 @@ impl Study {
     /// several objectives, or if the point is not of this space.
     ///
     /// # Cost
-    /// Fits a surrogate: milliseconds at 100 observations.
+    /// The first advice after something was told fits a surrogate, milliseconds at 100 observations; further advice is a
+    /// matter of microseconds.
     #[must_use]
     pub fn predict(&self, point: &Point) -> Option<Prediction> {
         self.config.space.check(point).ok()?;
@@ -96,7 +98,7 @@ impl Study {
     /// is no model, and with several objectives.
     ///
     /// # Cost
-    /// Fits a surrogate and searches it: milliseconds at 100 observations.
+    /// That of [`Study::recommend`], and a search of the surrogate: milliseconds at 100 observations.
     #[must_use]
     pub fn expected_improvement(&self) -> Option<f64> {
         let known = self
@@ -104,7 +106,7 @@ impl Study {
             .known(&self.config, None, self.trials.len() as u64);
         let surrogate = self.surrogate()?;
         let mut rng = stream(self.config.seed, u64::MAX - 2);
-        let (unit, _) = propose_log_ei(&surrogate, &known, None, &mut rng);
+        let (unit, _) = propose_log_ei(surrogate, &known, None, &mut rng);
         let (mean, variance) = surrogate.posterior.predict(&unit);
         let best = surrogate.to_objective(surrogate.best());
         // The mean over evenly spaced quantiles; the warp makes the distribution a skewed one.
@@ -140,16 +142,32 @@ impl Study {
         (gain < least).then_some(StopReason::NothingToGain(gain))
     }
 
-    /// A model of the single objective, fitted to everything told.
-    pub(crate) fn surrogate(&self) -> Option<Surrogate> {
+    /// A model of the single objective, fitted to everything told; once, however often advice is asked for until
+    /// something else is told.
+    pub(crate) fn surrogate(&self) -> Option<&Surrogate> {
         if self.config.n_objectives() > 1 {
             return None;
         }
-        Surrogate::fit(
-            &self
-                .view
-                .known(&self.config, None, self.trials.len() as u64),
-        )
+        let n_asked = self.trials.len() as u64;
+        let fitted = || Surrogate::fit(&self.view.known(&self.config, None, n_asked));
+        self.model.get_or_init(fitted).as_ref()
+    }
+
+    /// A model of one objective, to be minimised, fitted to everything told; `None` if there is no such objective, or too
+    /// little was told.
+    pub(crate) fn surrogate_of(&self, objective: usize) -> Option<Surrogate> {
+        let n_asked = self.trials.len() as u64;
+        let known = self.view.known(&self.config, None, n_asked);
+        match self.config.n_objectives() {
+            1 if objective == 0 => self.surrogate().cloned(),
+            m if objective < m => known.one_objective(objective, Surrogate::fit),
+            _ => None,
+        }
+    }
+
+    /// The sign that makes an objective one to be minimised.
+    pub(crate) fn sign(&self, objective: usize) -> f64 {
+        self.config.signs().nth(objective).unwrap_or(1.0)
     }
 
     /// The axes, for [`crate::insight`].

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::acquisition::hypervolume::OBJECTIVES_MAX;
 use crate::error::ConfigError;
 use crate::limit::Limit;
 use crate::pruning::Pruner;
@@ -70,8 +71,8 @@ pub struct StudyConfig {
     pub stop_below: Option<f64>,
     /// Fixes every random choice.
     pub seed: u64,
-    /// How many evaluations the caller means to spend, if known: local search begins earlier where there are few.
-    /// Asking beyond it is allowed; [`super::Study::stop_reason`] says when it is spent.
+    /// How many evaluations the caller means to spend, if known. Asking beyond it is allowed;
+    /// [`super::Study::stop_reason`] says when it is spent.
     pub budget: Option<usize>,
     /// What suggests points.
     pub sampler: SamplerKind,
@@ -124,6 +125,15 @@ impl StudyConfig {
                 })
             }
         };
+        let (found, limit) = (self.n_objectives(), OBJECTIVES_MAX);
+        if self.sampler == SamplerKind::Ehvi && found > limit {
+            let sampler = self.sampler;
+            return Err(ConfigError::UnfitObjectives {
+                sampler,
+                limit,
+                found,
+            });
+        }
         if let Some(step) = self.step_max {
             setting(step > 0.0 && step.is_finite(), "step_max", step, "above 0")?;
         }

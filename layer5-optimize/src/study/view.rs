@@ -25,6 +25,8 @@ pub(super) struct UnitView {
     pub(super) x: Vec<Vec<f64>>,
     /// Values of every objective.
     pub(super) values: Vec<Vec<f64>>,
+    /// Standard deviations of the noise in every objective, where they were told.
+    noise_sd: Vec<Vec<f64>>,
     constraints: Vec<Vec<f64>>,
     /// How far constraints are broken, in all; 0 where all are kept.
     violation: Vec<f64>,
@@ -52,6 +54,7 @@ impl UnitView {
             cube,
             x: Vec::new(),
             values: Vec::new(),
+            noise_sd: Vec::new(),
             constraints: Vec::new(),
             violation: Vec::new(),
             scalar: Scalar::default(),
@@ -76,6 +79,7 @@ impl UnitView {
         let values = std::iter::once(&observation.value).chain(&observation.others);
         self.values
             .push(config.signs().zip(values).map(|(s, v)| s * v).collect());
+        self.noise_sd.push(observation.noise_sd.clone());
         self.trial.push(id);
         if config.n_constraints > 0 {
             self.constraints.push(observation.constraints.clone());
@@ -155,13 +159,13 @@ impl UnitView {
             y: &scalar.y,
             objective: &scalar.objective,
             values: &self.values,
+            noise_sd: &self.noise_sd,
             constraints: &self.constraints,
             violation: &self.violation,
             trial: &self.trial,
             pending: &self.pending,
             failed: &self.failed,
             n_asked,
-            budget: config.budget,
             seed: config.seed,
         }
     }

@@ -19,7 +19,7 @@ use crate::sampler::{Expected, Known, Proposal, Sampler, SamplerKind};
 use crate::trial::Why;
 
 /// Half width of a new search's box.
-const DELTA_START: f64 = 0.15;
+pub(crate) const DELTA_START: f64 = 0.15;
 /// Half width of a box that finishes a search.
 const DELTA_MIN: f64 = 1e-7;
 const DELTA_MAX: f64 = 0.5;
@@ -145,8 +145,14 @@ impl Run {
         None
     }
 
+    /// Whether the last step came out worse than it should.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        self.is_doubted
+    }
+
     /// Moves the centre to better places near it, and fits the box to how the last step came out.
-    fn digest(&mut self, known: &Known<'_>) {
+    pub(crate) fn digest(&mut self, known: &Known<'_>) {
         let before = self.value;
         for row in self.n_seen..known.y.len() {
             let (x, y) = (&known.x[row], known.y[row]);
@@ -284,7 +290,8 @@ impl Near {
                 .map(|j| (x[*j] - run.centre[*j]) / run.delta)
                 .collect();
             let r2 = dot(&s, &s);
-            if r2 > 1e-16 {
+            // Closer than a thousandth of the box, a difference says nothing but how noisy the objective is.
+            if r2 > 1e-6 {
                 near.push((r2, s, *y - run.value));
             }
         }

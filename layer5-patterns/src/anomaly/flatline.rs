@@ -55,6 +55,11 @@ impl Flatline {
         -(self.run as f32) * share.ln()
     }
 
+    /// The newest value; 0 before the first.
+    pub fn value(&self) -> f64 {
+        self.value
+    }
+
     /// Samples that repeated the value before them, up to the newest.
     pub fn run(&self) -> u32 {
         self.run

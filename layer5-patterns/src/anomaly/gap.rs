@@ -20,11 +20,22 @@ const SCALE_MIN: f32 = 0.15;
 const TIMES_MIN: f32 = 4.0;
 
 /// Detector of missing samples.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
-    last_at: Option<Timestamp>,
+    /// The earliest moment there is before the first sample.
+    last_at: Timestamp,
     log_spacing: RobustScale,
     longest: f32,
+}
+
+impl Default for Gap {
+    fn default() -> Self {
+        Self {
+            last_at: Timestamp::MIN,
+            log_spacing: RobustScale::default(),
+            longest: 0.0,
+        }
+    }
 }
 
 impl Gap {
@@ -35,12 +46,14 @@ impl Gap {
 
     /// Time of the newest sample.
     pub fn last_at(&self) -> Option<Timestamp> {
-        self.last_at
+        (self.last_at > Timestamp::MIN).then_some(self.last_at)
     }
 
     /// How many scales the silence until `now` lies above the usual spacing; 0 while it is no gap.
     pub fn strangeness(&self, now: Timestamp) -> f32 {
-        let Some(last) = self.last_at else { return 0.0 };
+        let Some(last) = self.last_at() else {
+            return 0.0;
+        };
         let seconds = now.seconds_since(last) as f32;
         if self.log_spacing.n() < WARM_UP || seconds <= 0.0 {
             return 0.0;
@@ -54,7 +67,7 @@ impl Gap {
 
     /// Takes the time of a sample in.
     pub(crate) fn step(&mut self, at: Timestamp) {
-        if let Some(last) = self.last_at {
+        if let Some(last) = self.last_at() {
             let seconds = at.seconds_since(last) as f32;
             if seconds > 0.0 {
                 self.log_spacing.update(seconds.ln(), ALPHA, 3.0);
@@ -66,7 +79,7 @@ impl Gap {
                 });
             }
         }
-        self.last_at = Some(at);
+        self.last_at = at;
     }
 }
 

@@ -53,24 +53,25 @@ const CODES: f32 = 32.0;
 struct Feature {
     spread: Spread,
     reach: [f32; 2],
-    /// Largest distance of each block held back, coded, a side each; the newest block first.
-    waiting: [[u8; 2]; BLOCKS],
 }
+
+/// Largest distance of each block held back, coded, a side each; the newest block first.
+type Waiting = [[u8; 2]; BLOCKS];
 
 impl Feature {
     /// Takes the `n`-th value in. `turn`: whether a block begins.
-    fn step(&mut self, x: f32, n: u32, turn: bool) -> f32 {
+    fn step(&mut self, x: f32, n: u32, waiting: &mut Waiting, turn: bool) -> f32 {
         let z = self.spread.z(x, Z_MAX);
         self.spread.update(x, n, ALPHA, CLIP);
         if n < LEARN {
             return 0.0;
         }
         if turn {
-            self.learn_oldest();
+            self.learn_oldest(waiting);
         }
         let side = usize::from(z < 0.0);
         let size = z.abs();
-        self.waiting[0][side] = self.waiting[0][side].max(coded(size));
+        waiting[0][side] = waiting[0][side].max(coded(size));
         let reach = self.reach[side].max(REACH_MIN);
         let strength = if size > reach {
             (size / reach).ln().min(STRENGTH_MAX)
@@ -84,16 +85,16 @@ impl Feature {
         strength
     }
 
-    fn learn_oldest(&mut self) {
-        for (reach, &code) in self.reach.iter_mut().zip(&self.waiting[BLOCKS - 1]) {
+    fn learn_oldest(&mut self, waiting: &mut Waiting) {
+        for (reach, &code) in self.reach.iter_mut().zip(&waiting[BLOCKS - 1]) {
             let visited = decoded(code);
             if visited > *reach {
                 let known = reach.max(REACH_MIN).min(visited);
                 *reach = (known * visited).sqrt();
             }
         }
-        self.waiting.copy_within(0..BLOCKS - 1, 1);
-        self.waiting[0] = [0; 2];
+        waiting.copy_within(0..BLOCKS - 1, 1);
+        waiting[0] = [0; 2];
     }
 }
 
@@ -115,6 +116,7 @@ pub struct Novelty {
     n: u32,
     smoothed: f32,
     features: [Feature; FEATURES],
+    waiting: [Waiting; FEATURES],
 }
 
 impl Novelty {
@@ -144,8 +146,8 @@ impl Novelty {
         let values = [mean, log_variance, residual, self.smoothed, x];
         let mut strength = 0.0;
         let n = self.n - W as u32;
-        for ((feature, value), weight) in self.features.iter_mut().zip(values).zip(WEIGHTS) {
-            strength += weight * feature.step(value, n, turn);
+        for (i, feature) in self.features.iter_mut().enumerate() {
+            strength += WEIGHTS[i] * feature.step(values[i], n, &mut self.waiting[i], turn);
         }
         if strength > 0.0 {
             strength *= self.experience(at);

@@ -13,6 +13,7 @@ pub mod online;
 mod pelt;
 mod penalty;
 pub mod shift;
+pub mod variability;
 
 pub use cost::{LineCost, MeanCost, MeanVarianceCost, SegmentCost};
 pub use crops::{BestOver, crops};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::anomaly::spike::narrow;
 use crate::detector::Part;
+use crate::stats::compact::Compact;
 use crate::stats::robust::RobustScale;
 use crate::stats::tail::Tail;
 
@@ -56,7 +57,7 @@ pub struct Step {
 /// Detector of steps; holds the level and its scale.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Shift {
-    ring: [f32; RING],
+    ring: Compact<RING>,
     head: u8,
     filled: u8,
     /// Samples since the contrast became improbable, 0 while it is not.
@@ -92,16 +93,21 @@ impl Shift {
         self.contrast.narrow(left);
     }
 
-    /// Value `back` samples ago.
-    fn ago(&self, back: usize) -> f32 {
-        self.ring[(usize::from(self.head) + RING - 1 - back) % RING]
+    /// The held values, oldest first.
+    fn ordered(&self) -> [f32; RING] {
+        let mut values = self.ring.all();
+        values.rotate_left(usize::from(self.head));
+        values
     }
 
     /// Takes a value in; a found step is already taken out of the held samples.
     /// The caller moves its origin by `height`.
     pub(crate) fn step(&mut self, x: f32, p_max: f32) -> (f32, Option<Step>) {
-        self.ring[usize::from(self.head)] = x;
+        self.ring.set(usize::from(self.head), x);
         self.head = ((usize::from(self.head) + 1) % RING) as u8;
+        if self.head == 0 {
+            self.ring.refine();
+        }
         self.filled = self.filled.saturating_add(1).min(RING as u8);
         if usize::from(self.filled) < RING {
             self.level.update(x, LEVEL_ALPHA, 3.0);
@@ -155,23 +161,23 @@ impl Shift {
     }
 
     fn clipped_contrast(&self, low: f32, high: f32) -> f32 {
-        let (mut new, mut old) = (0.0, 0.0);
+        let values = self.ring.all();
         let head = usize::from(self.head);
-        let (tail_part, head_part) = self.ring.split_at(head);
-        // Oldest first: head.., then ..head.
-        for (i, &x) in head_part.iter().chain(tail_part).enumerate() {
-            let x = x.clamp(low, high);
-            if i < M { old += x } else { new += x }
-        }
-        (new - old) / M as f32
+        // Of the ring, `head..` and `..head` are in order of age.
+        let sum = |part: &[f32]| part.iter().map(|x| x.clamp(low, high)).sum::<f32>();
+        let contrast = if head < M {
+            let new = sum(&values[head + M..]) + sum(&values[..head]);
+            new - sum(&values[head..head + M])
+        } else {
+            let old = sum(&values[head..]) + sum(&values[..head - M]);
+            sum(&values[head - M..head]) - old
+        };
+        contrast / M as f32
     }
 
     /// Finds the best split of the held samples and whether the new level lasts.
     fn judge(&mut self) -> Option<Step> {
-        let mut ordered = [0.0_f32; RING];
-        for (i, slot) in ordered.iter_mut().enumerate() {
-            *slot = self.ago(RING - 1 - i);
-        }
+        let ordered = self.ordered();
         let total: f32 = ordered.iter().sum();
         let (mut best, mut split, mut sum) = (0.0, 0, 0.0);
         for k in 1..RING - 3 {
@@ -206,7 +212,7 @@ impl Shift {
         let back = RING - split;
         for k in 0..back {
             let at = (usize::from(self.head) + RING - 1 - k) % RING;
-            self.ring[at] -= height;
+            self.ring.set(at, self.ring.get(at) - height);
         }
         Some(Step {
             height,

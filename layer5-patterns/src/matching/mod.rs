@@ -21,4 +21,4 @@ pub use matrix_profile::{MatrixProfile, ab_join, matrix_profile};
 pub use motifs::{Discord, Motif, discords, motifs};
 pub use shapes::{SHAPES, Shape, ShapeMatch, find_shapes};
 pub use streaming::{Nearest, StreamingProfile};
-pub use templates::{Template, TemplateMatch, TemplateWatch, find_templates};
+pub use templates::{Template, TemplateMatch, TemplateState, TemplateWatch, find_templates};

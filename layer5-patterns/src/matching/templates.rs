@@ -5,6 +5,9 @@
 //! Invariants: windows with a gap and constant ones match nothing; height and level of a shape do not matter, its length does.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::mass::mass;
 use super::windows::Windows;
@@ -71,7 +74,7 @@ impl Template {
 }
 
 /// A template found again.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TemplateMatch {
     /// Its place in the list of templates.
     pub template: usize,
@@ -81,6 +84,10 @@ pub struct TemplateMatch {
     pub len: usize,
     /// Correlation with the template, `fit_min` to 1.
     pub fit: f64,
+    /// Mean of the samples that it covers.
+    pub mean: f64,
+    /// Distance between the least and the greatest of them.
+    pub range: f64,
 }
 
 /// Finds every template in a series, earliest first.
@@ -120,11 +127,14 @@ pub fn find_templates(series: &[f64], templates: &[Template], fit_min: f64) -> V
             let half = m / 2;
             let end = (start + half + 1).min(taken.len());
             taken[start.saturating_sub(half)..end].fill(true);
+            let covered = &series[start..start + m];
             found.push(TemplateMatch {
                 template,
                 start: start as u64,
                 len: m,
                 fit,
+                mean: mean(covered.iter().copied()),
+                range: range(covered.iter().copied()),
             });
         }
     }
@@ -132,11 +142,17 @@ pub fn find_templates(series: &[f64], templates: &[Template], fit_min: f64) -> V
     found
 }
 
-/// Tells when a template comes again in a stream.
+/// Tells when a template comes again in a stream. Many streams may share one list of templates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TemplateWatch {
-    templates: Vec<Template>,
+    templates: Arc<[Template]>,
     fit_min: f64,
+    state: TemplateState,
+}
+
+/// What a [`TemplateWatch`] remembers of its stream: plain data, to be stored and resumed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TemplateState {
     /// The newest samples, gaps as `NaN`; as many as the longest template has.
     recent: VecDeque<f64>,
     taken: u64,
@@ -149,7 +165,8 @@ impl TemplateWatch {
     ///
     /// # Errors
     /// A [`ConfigError`] that names the field.
-    pub fn new(templates: Vec<Template>, fit_min: f64) -> Result<Self, ConfigError> {
+    pub fn new(templates: impl Into<Arc<[Template]>>, fit_min: f64) -> Result<Self, ConfigError> {
+        let templates = templates.into();
         ConfigError::check(
             "templates",
             templates.len() as f64,
@@ -158,18 +175,39 @@ impl TemplateWatch {
             "at most 1000",
         )?;
         ConfigError::check("fit_min", fit_min, 0.5, 1.0, "0.5 to 1")?;
-        let longest = templates
-            .iter()
-            .map(Template::window_len)
-            .max()
-            .unwrap_or(0);
-        Ok(Self {
+        let state = TemplateState {
             passing: vec![None; templates.len()],
-            recent: VecDeque::with_capacity(longest + 1),
+            ..TemplateState::default()
+        };
+        Ok(Self {
             templates,
             fit_min,
-            taken: 0,
+            state,
         })
+    }
+
+    /// What it remembers of its stream.
+    pub fn state(&self) -> &TemplateState {
+        &self.state
+    }
+
+    /// Goes on where the watch of the same templates stood that `state` is of. A state of other templates is not taken:
+    /// then it begins anew.
+    pub fn resume(&mut self, state: TemplateState) {
+        let (n, longest) = (self.templates.len(), self.longest());
+        if state.passing.len() == n && state.recent.len() <= longest {
+            self.state = state;
+        }
+    }
+
+    /// Samples taken so far, gaps included: what [`TemplateMatch::start`] counts.
+    pub fn taken(&self) -> u64 {
+        self.state.taken
+    }
+
+    fn longest(&self) -> usize {
+        let lengths = self.templates.iter().map(Template::window_len);
+        lengths.max().unwrap_or(0)
     }
 
     /// The templates, in the order of [`TemplateMatch::template`].
@@ -181,7 +219,7 @@ impl TemplateWatch {
     ///
     /// A match is told once the fit no longer improves within half a window, so at most that much later.
     /// # Cost
-    /// O(window_len) per template, no allocation.
+    /// O(window_len) per template; allocates until as many samples have come as the longest template has.
     ///
     /// ```
     /// use layer5_patterns::matching::{Template, TemplateWatch};
@@ -196,38 +234,49 @@ impl TemplateWatch {
     /// # Ok::<(), layer5_patterns::ConfigError>(())
     /// ```
     pub fn push(&mut self, value: f64, mut told: impl FnMut(TemplateMatch)) {
-        self.recent.push_back(value);
-        self.taken += 1;
-        let longest = self
-            .templates
-            .iter()
-            .map(Template::window_len)
-            .max()
-            .unwrap_or(0);
-        while self.recent.len() > longest {
-            self.recent.pop_front();
+        let longest = self.longest();
+        let state = &mut self.state;
+        state.recent.push_back(value);
+        state.taken += 1;
+        while state.recent.len() > longest {
+            state.recent.pop_front();
         }
         for (template, own) in self.templates.iter().enumerate() {
             let m = own.window_len();
-            let passing = &mut self.passing[template];
-            let fit = fit(&self.recent, own);
+            let passing = &mut state.passing[template];
+            let fit = fit(&state.recent, own);
             if let Some(fit) = fit.filter(|f| *f >= self.fit_min)
                 && passing.is_none_or(|p| fit > p.fit)
             {
+                let covered = || state.recent.iter().skip(state.recent.len() - m).copied();
                 *passing = Some(TemplateMatch {
                     template,
-                    start: self.taken - m as u64,
+                    start: state.taken - m as u64,
                     len: m,
                     fit,
+                    mean: mean(covered()),
+                    range: range(covered()),
                 });
             }
-            let passed = passing.filter(|p| self.taken - p.start >= (m + m / 2) as u64);
+            let passed = passing.filter(|p| state.taken - p.start >= (m + m / 2) as u64);
             if let Some(found) = passed {
                 told(found);
                 *passing = None;
             }
         }
     }
+}
+
+/// Mean of finite values, which may be as large as they like.
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = values.len().max(1) as f64;
+    values.map(|v| v / n).sum()
+}
+
+fn range(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let least = values.clone().fold(f64::INFINITY, f64::min);
+    let greatest = values.fold(f64::NEG_INFINITY, f64::max);
+    (greatest - least).clamp(0.0, f64::MAX)
 }
 
 /// Correlation of the newest window with a template; `None` when it is too short, has a gap or is constant.
@@ -277,6 +326,15 @@ mod tests {
                 watch.push(*v, |f| stream.push(f.start));
             }
             prop_assert!(stream.contains(&(place as u64)), "{stream:?}");
+            // One that is stored and resumed in the middle of the shape tells the same.
+            let template = watch.templates()[0].clone();
+            let new = || TemplateWatch::new(vec![template.clone()], 0.999).expect("in range");
+            let (mut first, mut then, mut resumed) = (new(), new(), Vec::new());
+            let (before, after) = series.split_at(place + 3);
+            before.iter().for_each(|v| first.push(*v, |f| resumed.push(f.start)));
+            then.resume(first.state().clone());
+            after.iter().chain(&[f64::NAN; 40]).for_each(|v| then.push(*v, |f| resumed.push(f.start)));
+            prop_assert_eq!(resumed, stream);
         }
     }
 

@@ -50,6 +50,11 @@ impl Spread {
         self.variance.sqrt()
     }
 
+    /// Moves the location: what was unusual is usual from now on.
+    pub(crate) fn shift(&mut self, by: f32) {
+        self.location += by;
+    }
+
     /// Scales that `value` lies off the location, signed, within `±limit`. A constant past has no
     /// scale; then any other value is `±limit` off.
     pub fn z(&self, value: f32, limit: f32) -> f32 {

@@ -14,8 +14,8 @@ use crate::{
     config::Config,
     intake::SharedNames,
     pipeline::{self, Committer},
-    refinery::{Tuner, shard::SavedAgent},
-    store::{PatternQuery, ReadError, Store},
+    refinery::{Tuner, asked::SavedAsked, shard::SavedAgent},
+    store::{PatternQuery, ReadError, Store, WatchSettings},
     study_desk::Desks,
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Snapshot {
     pub(super) seq: u64,
     pub(super) bookmark: pipeline::Bookmark,
     pub(super) agents: Vec<SavedAgent>,
+    pub(super) watch: WatchSettings,
+    pub(super) asked: Vec<SavedAsked>,
     pub(super) tuner: Option<Tuner>,
     pub(super) studies: Desks,
 }
@@ -61,6 +63,11 @@ impl Snapshot {
             "tuner" => self.tuner = Some(codec::decode(pipeline::TUNER_FORMAT, bytes)?),
             "studies" => self.studies = codec::decode(pipeline::STUDIES_FORMAT, bytes)?,
             "committer" => self.bookmark = codec::decode(pipeline::BOOKMARK_FORMAT, bytes)?,
+            pipeline::WATCH_PART => self.watch = codec::decode(pipeline::WATCH_FORMAT, bytes)?,
+            name if name.starts_with(pipeline::ASKED_PART) => {
+                let asked: Vec<SavedAsked> = codec::decode(pipeline::ASKED_FORMAT, bytes)?;
+                self.asked.extend(asked);
+            }
             _ => {
                 let agents: Vec<SavedAgent> = codec::decode(pipeline::SHARD_FORMAT, bytes)?;
                 self.agents.extend(agents);
@@ -76,6 +83,10 @@ fn costs(name: &str) -> &'static str {
         "tuner" => "the studies of the cohorts start afresh",
         "studies" => "the studies of others are lost",
         "committer" => "what own changes move is not known until they are made again",
+        pipeline::WATCH_PART => "limits, templates and sensitivities hold from now on",
+        name if name.starts_with(pipeline::ASKED_PART) => {
+            "limits under way may be told again, shapes under way are not"
+        }
         _ => "its agents' series warm up anew",
     }
 }

@@ -8,11 +8,20 @@ use layer5_patterns::WatchConfig;
 use super::StartError;
 use crate::{
     config::{CohortConfig, Config},
-    intake::BorderLimits,
+    intake::{BorderLimits, SharedNames},
     pipeline::{self, Keeping},
     refinery::{Reading, Roles},
-    store::{Retention, StoreConfig},
+    store::{MetricSettings, Retention, StoreConfig, TemplateSettings, WatchSettings},
 };
+
+/// The configuration as there is memory for it.
+pub(super) fn fitted(config: Config) -> Config {
+    match (config.limits.memory_bytes, crate::process::memory_limit()) {
+        (0, None) => config,
+        (0, Some(bytes)) => config.fitted_to(bytes as usize),
+        (bytes, _) => config.fitted_to(bytes),
+    }
+}
 
 pub(super) fn border_limits(config: &Config) -> BorderLimits {
     let limits = &config.limits;
@@ -118,6 +127,39 @@ pub(super) fn roles(config: &Config, names: &mut Names) -> Result<(Roles, Cohort
         return Err(StartError::TooManyObjectives { found, limit });
     }
     Ok((Roles { metrics }, cohorts))
+}
+
+/// What the configuration says of the watch, as the log keeps it.
+pub(super) fn watch_settings(config: &Config) -> WatchSettings {
+    let metrics = config.patterns.metric.iter().map(|(name, metric)| {
+        let settings = MetricSettings {
+            sensitivity: metric.sensitivity.factor(),
+            upper: metric.upper,
+            lower: metric.lower,
+            ahead_seconds: metric.ahead_seconds,
+        };
+        (name.clone(), settings)
+    });
+    WatchSettings {
+        metrics: metrics.collect(),
+        templates: config.template.iter().map(TemplateSettings::from).collect(),
+    }
+}
+
+/// Numbers for the metrics that settings name: they become durable with the group that holds the settings.
+pub(super) fn know_metrics(
+    settings: &WatchSettings,
+    names: &SharedNames,
+    config: &Config,
+) -> Result<(), StartError> {
+    let limits = cardinality(config);
+    let mut names = names.write().expect("no writer panics with the lock");
+    let of_templates = settings.templates.iter().map(|template| &template.metric);
+    for name in settings.metrics.keys().chain(of_templates) {
+        let known = names.intern_metric(&name.as_str().into(), &limits);
+        known.map_err(|error| StartError::Machine(format!("metric `{name}`: {error}")))?;
+    }
+    Ok(())
 }
 
 /// What each cohort's settings move.

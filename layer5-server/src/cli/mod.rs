@@ -1,11 +1,14 @@
 //! The `layer5` command: one file per subcommand.
 //! In: arguments. Out: results on standard output, progress and errors on standard error, an exit code.
-//! Exit codes: 0 done, 1 failed, 2 wrong arguments, 65 bad data, 66 no such input, 69 service unreachable, 74 the store
+//! Exit codes: 0 done, 1 failed, 2 wrong arguments, 65 bad data, 66 no such input, 69 service unreachable, 73 the output is in the way, 74 the store
 //! failed, 75 the data folder is in use, 78 bad configuration, 130 interrupted (after `sysexits.h`).
 
 mod alertmanager;
 mod analyze;
+mod backup;
+mod bluegreen;
 mod check;
+mod config;
 mod curl;
 mod deadletter;
 pub mod demo;
@@ -36,12 +39,13 @@ struct Cli {
 const AFTER: &str = "\
 Exit codes:
   0 done   1 failed   2 wrong arguments   65 bad data   66 no such input   69 service unreachable
-  74 store failed   75 data folder in use   78 bad configuration   130 interrupted
+  73 output in the way   74 store failed   75 data folder in use   78 bad configuration   130 interrupted
 
 Environment:
   NO_COLOR         no colours
   RUST_LOG         what the service logs, such as info or layer5_server=debug,warn
   LAYER7_API_URL   where recommendations go    LAYER8_API_URL   where resource advice goes
+  LAYER5_CONFIG    the configuration's file         LAYER5_ENV       the environment, whose overlay is added
   LAYER5_<SECTION>__<KEY>   any key of the configuration, such as LAYER5_HTTP__LISTEN=127.0.0.1:8080";
 
 #[derive(Debug, Subcommand)]
@@ -52,11 +56,14 @@ enum Command {
     Analyze(analyze::AnalyzeArgs),
     Optimize(optimize::OptimizeArgs),
     Status(status::StatusArgs),
+    Config(config::ConfigArgs),
     Check(check::CheckArgs),
     Probe(check::ProbeArgs),
+    Bluegreen(bluegreen::BluegreenArgs),
     Alert(alertmanager::alert::AlertArgs),
     Maintenance(alertmanager::maintenance::MaintenanceArgs),
     Deadletter(deadletter::DeadletterArgs),
+    Backup(backup::BackupArgs),
     Logs(logs::LogsArgs),
     Repair(repair::RepairArgs),
     /// Print a completion script for your shell
@@ -81,11 +88,14 @@ pub fn run() -> ExitCode {
         Command::Analyze(args) => analyze::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Probe(args) => check::run_probe(&args),
+        Command::Bluegreen(args) => bluegreen::run(&args),
         Command::Alert(args) => alertmanager::alert::run(&args),
         Command::Maintenance(args) => alertmanager::maintenance::run(&args),
         Command::Deadletter(args) => deadletter::run(&args),
+        Command::Backup(args) => backup::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Completions { shell } => {
@@ -111,6 +121,11 @@ impl Failure {
             code,
             message: message.to_string(),
         }
+    }
+
+    /// What it says.
+    fn message(&self) -> &str {
+        &self.message
     }
 }
 

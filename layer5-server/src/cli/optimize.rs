@@ -39,11 +39,17 @@ const LINE_BYTES_MAX: usize = 1 << 20;
   {"cmd":"ask","n":4}                    -> {"trials":[...]}, to be run at the same time
   {"cmd":"tell","id":0,"value":1.5}      -> {"ok":true};  "value":null tells that the run failed
   {"cmd":"observe","params":{...},"value":1.5}   a result from elsewhere
-  {"cmd":"recommend"}                    -> the best parameters and their predicted value
+  {"cmd":"intermediate","id":0,"step":3,"value":2.1}   -> {"ok":true,"stop":false}: whether a run is worth finishing
+  {"cmd":"recommend"}                    -> the best parameters, their predicted value, and whether to stop
+  {"cmd":"importances"}                  -> how much each parameter matters
   {"cmd":"trials"}                       -> every trial with its state
-  {"cmd":"quit"}
+  {"cmd":"close"}, {"cmd":"quit"}
 
-Samplers: auto, random, sobol, trust_region, gp, tpe, cma_es
+More of init: "directions":["minimize","maximize"], "constraints":1, "limits":[...], "pruner":{"type":"median"},
+"stop_below":0.01, "step_max":0.2, "safe":{...}; of a parameter: "fixed":3, "when":{"name":"k","is":["a"]}; of tell:
+"values":[1,2], "constraints":[-0.5], "noise_sd":0.1, "state":"pruned". docs/formats.md has them all.
+
+Samplers: auto, random, sobol, trust_region, gp, tpe, cma_es, forest, spsa, nsga2, ehvi
 
 Examples:
   printf '%s\n' '{"cmd":"init","space":[{"name":"x","type":"float","low":0,"high":1}]}' '{"cmd":"ask"}' | layer5 optimize

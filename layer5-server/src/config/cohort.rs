@@ -3,12 +3,14 @@
 //! Invariants: after `check`, every parameter has finite bounds with `low < high` and an initial value inside them.
 
 use layer5_core::Objective;
+use layer5_optimize::SamplerKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
 /// One group of agents that is tuned together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CohortConfig {
     /// Its name, part of every optimization id.
@@ -18,11 +20,12 @@ pub struct CohortConfig {
     pub agents: String,
     /// What better means.
     #[serde(default)]
+    #[schemars(with = "ObjectiveKeys")]
     pub objective: Objective,
     /// What Layer7 can set.
     #[serde(default)]
     pub parameter: Vec<ParameterConfig>,
-    /// How settings are proposed: auto, gp, tpe, `trust_region`, `cma_es`, random or bandit.
+    /// How settings are proposed: `auto`, `gp`, `tpe`, `trust_region`, `cma_es`, `forest`, `spsa`, `nsga2`, `sobol`, `random` or `bandit`.
     #[serde(default = "auto")]
     pub sampler: String,
     /// Seed of every random choice.
@@ -77,7 +80,7 @@ fn default_largest_step() -> f64 {
 }
 
 /// The type of a parameter's values; on the wire they are all numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParameterType {
     /// Any number between the bounds.
@@ -87,7 +90,7 @@ pub enum ParameterType {
 }
 
 /// One thing that Layer7 can set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParameterConfig {
     /// Its name in recommendations.
@@ -106,52 +109,93 @@ pub struct ParameterConfig {
     pub initial: f64,
 }
 
-impl CohortConfig {
-    /// # Errors
-    /// [`ConfigError::Invalid`] naming the key, its value and the legal ones.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let key = |field: &str| format!("cohort `{}`: {field}", self.name);
-        let shares = [
-            ("canary_share", self.canary_share, 0.0, 1.0),
-            ("holdout_share", self.holdout_share, 0.0, 0.5),
-            ("largest_step", self.largest_step, 1e-3, 1.0),
-            ("objective.guard_keep", self.objective.guard_keep, 0.0, 1.0),
-        ];
-        for (field, value, low, high) in shares {
-            if !(low..=high).contains(&value) {
-                return Err(ConfigError::invalid(
-                    &key(field),
-                    value,
-                    &format!("{low} to {high}"),
-                ));
-            }
+/// What better means, as it is written; [`Objective`] itself knows no schema.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[allow(dead_code, reason = "the schema is made of it, nothing else")]
+struct ObjectiveKeys {
+    /// The metric to improve.
+    metric: String,
+    /// Which way it gets better.
+    better: BetterKeys,
+    /// A metric that must not suffer, higher is better; empty for none.
+    guard: String,
+    /// The share of its recent level that the guard must keep.
+    guard_keep: f64,
+}
+
+impl Default for ObjectiveKeys {
+    fn default() -> Self {
+        let objective = Objective::default();
+        Self {
+            metric: objective.metric,
+            better: BetterKeys::Lower,
+            guard: objective.guard,
+            guard_keep: objective.guard_keep,
         }
-        let counts = [
-            ("window_len", self.window_len, 3, 10_000),
-            ("settle_len", self.settle_len, 0, 10_000),
-            ("trials_max", self.trials_max, 1, 100_000),
-        ];
-        for (field, value, low, high) in counts {
-            if !(low..=high).contains(&value) {
-                return Err(ConfigError::invalid(
-                    &key(field),
-                    value,
-                    &format!("{low} to {high}"),
-                ));
-            }
-        }
-        if self.name.is_empty() || self.name.len() > 100 {
+    }
+}
+
+/// Which way a metric gets better.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum BetterKeys {
+    /// Smaller values are better, such as latency.
+    Lower,
+    /// Larger values are better, such as accuracy.
+    #[allow(dead_code, reason = "the schema is made of it, nothing else")]
+    Higher,
+}
+
+/// Checks what ranges alone can't.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] naming the key, its value and the legal ones.
+pub(super) fn check(cohorts: &[CohortConfig]) -> Result<(), ConfigError> {
+    for (i, cohort) in cohorts.iter().enumerate() {
+        let key = format!("cohort[{i}]");
+        let name = &cohort.name;
+        if name.is_empty() || name.len() > 100 {
             return Err(ConfigError::invalid(
-                "cohort.name",
-                &self.name,
+                &format!("{key}.name"),
+                name,
                 "1 to 100 bytes",
             ));
         }
-        self.parameter
-            .iter()
-            .try_for_each(|p| p.check(&key(&format!("parameter `{}`", p.name))))
+        if cohorts[..i].iter().any(|other| other.name == *name) {
+            let legal = "a name that no other cohort has";
+            return Err(ConfigError::invalid(&format!("{key}.name"), name, legal));
+        }
+        if cohort.sampler != "bandit" && SamplerKind::from_name(&cohort.sampler).is_none() {
+            let mut legal: Vec<&str> = SamplerKind::ALL.iter().map(|kind| kind.name()).collect();
+            legal.push("bandit");
+            let key = format!("{key}.sampler");
+            return Err(ConfigError::invalid(
+                &key,
+                &cohort.sampler,
+                &legal.join(", "),
+            ));
+        }
+        for (j, parameter) in cohort.parameter.iter().enumerate() {
+            let key = format!("{key}.parameter[{j}]");
+            parameter.check(&key)?;
+            if cohort.parameter[..j]
+                .iter()
+                .any(|other| other.name == parameter.name)
+            {
+                let legal = "a name that no other parameter of the cohort has";
+                return Err(ConfigError::invalid(
+                    &format!("{key}.name"),
+                    &parameter.name,
+                    legal,
+                ));
+            }
+        }
     }
+    Ok(())
+}
 
+impl CohortConfig {
     /// Whether `agent` belongs to this cohort.
     #[must_use]
     pub fn matches(&self, agent: &str) -> bool {
@@ -162,30 +206,35 @@ impl CohortConfig {
 impl ParameterConfig {
     fn check(&self, key: &str) -> Result<(), ConfigError> {
         if !(self.low < self.high && self.low.is_finite() && self.high.is_finite()) {
-            let bounds = format!("low = {}, high = {}", self.low, self.high);
+            let legal = format!("finite bounds with low < high, and high is {}", self.high);
             return Err(ConfigError::invalid(
-                key,
-                bounds,
-                "finite bounds with low < high",
+                &format!("{key}.low"),
+                self.low,
+                &legal,
             ));
         }
         if self.log && self.low <= 0.0 {
+            let key = format!("{key}.low");
             return Err(ConfigError::invalid(
-                key,
+                &key,
                 self.low,
-                "log = true needs low > 0",
+                "above 0, which log = true needs",
             ));
         }
         if !(self.low..=self.high).contains(&self.initial) {
-            let legal = format!("initial within {} to {}", self.low, self.high);
-            return Err(ConfigError::invalid(key, self.initial, &legal));
+            let legal = format!("{} to {}, the parameter's bounds", self.low, self.high);
+            return Err(ConfigError::invalid(
+                &format!("{key}.initial"),
+                self.initial,
+                &legal,
+            ));
         }
         Ok(())
     }
 }
 
 /// Whether `text` fits `pattern`, in which `*` stands for any run of bytes. O(pattern x text) at worst, no recursion.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {

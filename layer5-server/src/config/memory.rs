@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | dedup window | 1/4 | [`DEDUP_PLACE_BYTES`] a place of two tables, whose places are a power of two |
 //! | bodies under way | 1/8 | a byte a byte; a single body may have a quarter of that, decoded a half |
-//! | read ahead on connections | 1/16 | [`HttpConfig::read_ahead_bytes`] each |
+//! | read ahead on connections | 1/16 | [`HttpConfig::read_ahead_bytes`] each, no less than [`READ_AHEAD_BYTES`] when there are fewer connections for it |
 //! | history's head | 1/16 | [`HEAD_SAMPLE_BYTES`] a sample |
 //! | a group on its way | 1/16 | [`GROUP_SAMPLE_BYTES`] a sample |
 //! | page caches of the store | 1/16 | a byte a byte |
@@ -26,14 +26,19 @@ const GROUP_SAMPLE_BYTES: usize = 64 + 64 + 24 + 64 + 32;
 const RING_SAMPLE_BYTES: usize = 64;
 /// Least that a connection reads ahead: the HTTP engine takes no less.
 pub(super) const READ_AHEAD_BYTES_MIN: usize = 8 << 10;
+/// What a connection reads ahead before fewer connections are let in: to read a body of 400 kB by 8 KiB costs as much
+/// again as copying it, and what is refused is read too.
+const READ_AHEAD_BYTES: usize = 32 << 10;
 
 impl Config {
     /// This configuration in a process that may have `bytes` of memory; the log names what is cut.
     #[must_use]
     pub fn fitted_to(mut self, bytes: usize) -> Self {
         let n_shards = self.pipeline.n_shards();
-        let connections = self.http.connections_max;
         let http: &mut HttpConfig = &mut self.http;
+        let connections = http
+            .connections_max
+            .min((bytes / 16 / http.read_ahead_bytes.min(READ_AHEAD_BYTES)).max(1));
         let store = &mut self.store;
         let fitted = [
             (
@@ -60,7 +65,7 @@ impl Config {
             (
                 "http.connections_max",
                 &mut http.connections_max,
-                (bytes / 16 / READ_AHEAD_BYTES_MIN).max(1),
+                connections,
             ),
             (
                 "store.head_samples_max",

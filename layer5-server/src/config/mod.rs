@@ -1,24 +1,43 @@
 //! What an operator can set, with the default of every key and the limit of everything that can grow.
 //! In: TOML, environment and flags, through [`load`]. Out: plain structs, passed down field by field.
 //! Invariants: a `Config` that left [`Config::check`] can be run; unknown keys are refused; addresses are loopback
-//! unless tokens are set up.
+//! unless tokens are set up; the comment of a field is its documentation for operators, see [`keys`].
 
+mod backup;
 mod cohort;
+pub mod document;
+pub mod history;
+mod in_force;
+pub mod keys;
+mod layer;
+pub mod live;
 mod load;
 mod memory;
+mod patterns;
+mod ranges;
+pub mod secrets;
 mod sources;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+pub use backup::BackupConfig;
+pub(crate) use cohort::glob;
 pub use cohort::{CohortConfig, ParameterConfig, ParameterType};
-pub use load::{ConfigError, load, parse};
+pub use in_force::InForce;
+pub use layer::{parse, values};
+pub use load::{
+    ConfigError, Environment, FileRead, Layers, Loaded, Origin, checked_templates, load, templates,
+};
+pub use patterns::{MetricConfig, PatternsConfig, Sensitivity, TemplateConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use sources::{
-    OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig, WebSocketConfig,
+    FollowConfig, OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig,
+    WebSocketConfig,
 };
 
 /// Everything that can be configured.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The API.
@@ -29,6 +48,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is kept, and where.
     pub store: StoreConfig,
+    /// Copies of it elsewhere.
+    pub backup: BackupConfig,
     /// How much is taken.
     pub limits: LimitsConfig,
     /// Rings, groups and shards.
@@ -45,12 +66,28 @@ pub struct Config {
     pub log: LogConfig,
     /// Blue or green, from `DEPLOYMENT_COLOR`; empty outside a blue-green deployment.
     pub color: String,
+    /// What this instance is for: `active` or `shadow`; also from `LAYER5_ROLE`.
+    pub role: Role,
     /// The fleets to tune; without one Layer5 watches and recommends nothing.
     pub cohort: Vec<CohortConfig>,
+    /// Shapes that a person wants to be told of when they come again.
+    pub template: Vec<TemplateConfig>,
+}
+
+/// What an instance is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Takes reports from everywhere and delivers what it recommends: the one writer of its data folder.
+    #[default]
+    Active,
+    /// Works on what the instance at `sources.follow.url` has taken, delivers nothing, calls no neighbour: a candidate
+    /// whose findings are compared before the traffic is switched.
+    Shadow,
 }
 
 /// The API.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     /// Where to listen.
@@ -90,7 +127,7 @@ impl Default for HttpConfig {
 }
 
 /// The metrics page.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Where to listen.
@@ -106,7 +143,7 @@ impl Default for MetricsConfig {
 }
 
 /// Who may do what. Without a token file the API is open, and then it listens on loopback only.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
     /// A file with one `role token` a line; role is `reader`, `sender` or `operator`.
@@ -116,11 +153,13 @@ pub struct AuthConfig {
 }
 
 /// What is kept, and where.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// The folder of everything durable; one process at a time.
     pub data_dir: PathBuf,
+    /// How long to wait for the folder when another process has it, s; connections wait with it. 0: not at all.
+    pub lock_wait_seconds: f64,
     /// How long samples are kept, days.
     pub raw_days: f64,
     /// How long their aggregates are kept, days.
@@ -145,6 +184,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             data_dir: "layer5-data".into(),
+            lock_wait_seconds: 0.0,
             raw_days: 7.0,
             aggregate_days: 30.0,
             aggregate_seconds: 300.0,
@@ -159,7 +199,7 @@ impl Default for StoreConfig {
 }
 
 /// How much is taken; what lies beyond is refused with its reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Oldest accepted report, s before now.
@@ -207,7 +247,7 @@ impl Default for LimitsConfig {
 }
 
 /// Rings, groups and shards.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PipelineConfig {
     /// Capacity of the intake ring, samples; a full ring answers 429.
@@ -245,22 +285,8 @@ impl PipelineConfig {
     }
 }
 
-/// The detectors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PatternsConfig {
-    /// Whether series are watched. Without, reports are stored and tuned on, and no pattern is found but silence.
-    pub enabled: bool,
-}
-
-impl Default for PatternsConfig {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
 /// A neighbour that we call.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NeighbourConfig {
     /// Its base address; without one it is not called, and what is meant for it waits (Layer7) or is left out (Layer8).
@@ -279,7 +305,7 @@ impl Default for NeighbourConfig {
 }
 
 /// The log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// What is logged, as `RUST_LOG` has it: `info`, `layer5_server=debug,warn`.
@@ -310,7 +336,7 @@ impl Default for LogConfig {
 }
 
 /// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// One JSON object a line.
@@ -320,167 +346,23 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Checks what types alone can't: ranges, and that nothing listens to strangers without tokens.
+    /// Checks what types alone can't: ranges, how keys fit together, and that nothing listens to strangers without
+    /// tokens.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] naming the key, its value, the legal values and the way out.
+    ///
+    /// # Panics
+    /// Never: every configuration is a table.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let positive = [
-            (
-                "http.request_timeout_seconds",
-                self.http.request_timeout_seconds,
-            ),
-            ("limits.max_age_seconds", self.limits.max_age_seconds),
-            ("limits.max_ahead_seconds", self.limits.max_ahead_seconds),
-            ("limits.late_seconds", self.limits.late_seconds),
-            (
-                "limits.dedup_window_seconds",
-                self.limits.dedup_window_seconds,
-            ),
-            ("store.raw_days", self.store.raw_days),
-            ("store.aggregate_days", self.store.aggregate_days),
-            ("store.aggregate_seconds", self.store.aggregate_seconds),
-            ("store.compaction_share", self.store.compaction_share),
-            ("layer7.timeout_seconds", self.layer7.timeout_seconds),
-            ("layer8.timeout_seconds", self.layer8.timeout_seconds),
-            ("log.file_age_seconds", self.log.file_age_seconds),
-        ];
-        for (key, value) in positive {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(ConfigError::invalid(key, value, "a number above 0"));
-            }
-        }
-        if !(0.0..=60.0).contains(&self.http.full_wait_seconds) {
-            let waits = self.http.full_wait_seconds;
-            return Err(ConfigError::invalid(
-                "http.full_wait_seconds",
-                waits,
-                "0 to 60",
-            ));
-        }
-        let share = self.store.compaction_share;
-        if !(share <= 1.0) {
-            let key = "store.compaction_share";
-            return Err(ConfigError::invalid(key, share, "above 0, at most 1"));
-        }
-        let widest = 86_400.0;
-        if !(1.0..=widest).contains(&self.store.aggregate_seconds) {
-            let (key, value) = ("store.aggregate_seconds", self.store.aggregate_seconds);
-            return Err(ConfigError::invalid(key, value, "1 to 86400"));
-        }
-        // The log, two snapshots and the views need room besides history.
-        if self.store.disk_bytes_max < 1 << 28 {
-            let (key, value) = ("store.disk_bytes_max", self.store.disk_bytes_max);
-            return Err(ConfigError::invalid(
-                key,
-                value,
-                "268435456 (256 MiB) or more",
-            ));
-        }
-        let counts = [
-            (
-                "http.body_bytes_max",
-                self.http.body_bytes_max,
-                1 << 10,
-                1 << 30,
-            ),
-            (
-                "http.decoded_bytes_max",
-                self.http.decoded_bytes_max,
-                1 << 10,
-                4 << 30,
-            ),
-            (
-                "http.bodies_bytes_max",
-                self.http.bodies_bytes_max,
-                self.http
-                    .body_bytes_max
-                    .saturating_add(self.http.decoded_bytes_max),
-                64 << 30,
-            ),
-            (
-                "http.connections_max",
-                self.http.connections_max,
-                1,
-                1 << 20,
-            ),
-            (
-                "http.read_ahead_bytes",
-                self.http.read_ahead_bytes,
-                memory::READ_AHEAD_BYTES_MIN,
-                16 << 20,
-            ),
-            ("http.requests_max", self.http.requests_max, 1, 1 << 20),
-            (
-                "store.head_samples_max",
-                self.store.head_samples_max,
-                1 << 12,
-                1 << 26,
-            ),
-            (
-                "store.cache_bytes",
-                self.store.cache_bytes,
-                1 << 20,
-                64 << 30,
-            ),
-            (
-                "pipeline.intake_capacity",
-                self.pipeline.intake_capacity,
-                1 << 10,
-                1 << 26,
-            ),
-            (
-                "pipeline.shard_capacity",
-                self.pipeline.shard_capacity,
-                1 << 10,
-                1 << 26,
-            ),
-            (
-                "pipeline.group_samples_max",
-                self.pipeline.group_samples_max,
-                1 << 10,
-                1 << 22,
-            ),
-            ("pipeline.shards", self.pipeline.n_shards(), 1, 256),
-            ("limits.agents_max", self.limits.agents_max, 1, 10_000_000),
-            ("limits.metrics_max", self.limits.metrics_max, 8, 1_000_000),
-            (
-                "limits.metrics_per_agent_max",
-                self.limits.metrics_per_agent_max,
-                1,
-                100_000,
-            ),
-            ("limits.series_max", self.limits.series_max, 1, 50_000_000),
-            ("log.files_max", self.log.files_max, 1, 10_000),
-            (
-                "log.file_bytes_max",
-                self.log.file_bytes_max as usize,
-                1 << 10,
-                1 << 40,
-            ),
-            (
-                "limits.dedup_entries_max",
-                self.limits.dedup_entries_max,
-                1 << 10,
-                1 << 30,
-            ),
-        ];
-        for (key, value, low, high) in counts {
-            if !(low..=high).contains(&value) {
-                return Err(ConfigError::invalid(
-                    key,
-                    value,
-                    &format!("{low} to {high}"),
-                ));
-            }
-        }
-        if !(1..=60_000).contains(&self.pipeline.tick_millis) {
-            let legal = "1 to 60000";
-            return Err(ConfigError::invalid(
-                "pipeline.tick_millis",
-                self.pipeline.tick_millis,
-                legal,
-            ));
+        ranges::check(&toml::Table::try_from(self).expect("a configuration is a table"))?;
+        let http = &self.http;
+        let whole_body = http.body_bytes_max.saturating_add(http.decoded_bytes_max);
+        if http.bodies_bytes_max < whole_body {
+            let legal =
+                format!("{whole_body} or more: body_bytes_max and decoded_bytes_max together");
+            let key = "http.bodies_bytes_max";
+            return Err(ConfigError::invalid(key, http.bodies_bytes_max, &legal));
         }
         for (key, listen) in [
             ("http.listen", self.http.listen),
@@ -493,7 +375,25 @@ impl Config {
                 return Err(ConfigError::invalid(key, listen, way_out));
             }
         }
+        for (key, url) in [
+            ("layer7.url", &self.layer7.url),
+            ("layer8.url", &self.layer8.url),
+            ("sources.pull.url", &self.sources.pull.url),
+            ("sources.follow.url", &self.sources.follow.url),
+        ] {
+            let is_http = |url: &String| {
+                reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host())
+            };
+            if let Some(url) = url.as_ref().filter(|url| !is_http(url)) {
+                return Err(ConfigError::invalid(key, url, "http://host[:port][/path]"));
+            }
+        }
+        if let Err(error) = crate::logging::check(&self.log.level) {
+            let legal = format!("off, error, warn, info, debug, trace, or target=level; {error}");
+            return Err(ConfigError::invalid("log.level", &self.log.level, &legal));
+        }
         self.sources.check()?;
-        self.cohort.iter().try_for_each(CohortConfig::check)
+        patterns::check(&self.patterns, &self.template, self.limits.agents_max)?;
+        cohort::check(&self.cohort)
     }
 }

@@ -1,13 +1,16 @@
 //! The ways in besides HTTP push: which are open, where they lead, and how much they may bring at once.
 //! Invariants: a source that calls others is off until it has an address.
 
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use crate::sources::redis;
 
 /// Every source besides HTTP push.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourcesConfig {
     /// Redis Streams.
@@ -20,10 +23,34 @@ pub struct SourcesConfig {
     pub remote_write: RemoteWriteConfig,
     /// OTLP over HTTP.
     pub otlp: OtlpConfig,
+    /// The instance that a shadow follows.
+    pub follow: FollowConfig,
+}
+
+/// The instance that a shadow follows (`role = "shadow"`); an active one follows nobody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FollowConfig {
+    /// Its API, such as `http://layer5-refinement-active:8080`.
+    pub url: Option<String>,
+    /// A file with a reader's token, where tokens are set up there.
+    pub token_file: Option<std::path::PathBuf>,
+    /// Time between two looks at its log, s.
+    pub poll_seconds: f64,
+}
+
+impl Default for FollowConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            token_file: None,
+            poll_seconds: 0.2,
+        }
+    }
 }
 
 /// Layer4's pages: reports fetched every few seconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PullConfig {
     /// Such as `http://layer4:9090/kpi/export`; without it this source is off.
@@ -51,7 +78,7 @@ impl Default for PullConfig {
 }
 
 /// Layer4's WebSocket: one report per message, as it happens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebSocketConfig {
     /// Such as `ws://layer4:9090/kpi/stream`; without it this source is off.
@@ -76,7 +103,7 @@ impl Default for WebSocketConfig {
 }
 
 /// Prometheus remote write, on the API's port.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RemoteWriteConfig {
     /// Whether it is answered.
@@ -98,7 +125,7 @@ impl Default for RemoteWriteConfig {
 }
 
 /// OTLP over HTTP, on the API's port.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtlpConfig {
     /// Whether it is answered.
@@ -120,12 +147,14 @@ impl Default for OtlpConfig {
 }
 
 /// Redis Streams: reports from a consumer group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host:port[/db]`, several with commas between them: the one that is the master is read.
-    /// Also from `REDIS_URL`; without it this source is off.
+    /// `redis://[user@]host:port[/db]`, several with commas between them: the one that is the master is read. Also from
+    /// `REDIS_URL`, which may hold the password; without it this source is off.
     pub url: Option<String>,
+    /// A file with the password and nothing else, read again for each connection.
+    pub password_file: Option<PathBuf>,
     /// The stream.
     pub stream: String,
     /// Number of streams `stream:0`, `stream:1` and so on; 0: the one stream itself.
@@ -152,6 +181,7 @@ impl Default for RedisConfig {
     fn default() -> Self {
         Self {
             url: None,
+            password_file: None,
             stream: "layer4_kpi_reports".into(),
             partitions: 0,
             group: "layer5".into(),
@@ -169,49 +199,11 @@ impl Default for RedisConfig {
 impl SourcesConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let redis = &self.redis;
-        positive("sources.redis.claim_idle_seconds", redis.claim_idle_seconds)?;
-        positive("sources.redis.timeout_seconds", redis.timeout_seconds)?;
-        within("sources.redis.batch_len", redis.batch_len, 1, 65_536)?;
-        within("sources.redis.partitions", redis.partitions, 0, 1024)?;
-        within(
-            "sources.redis.batches_in_flight",
-            redis.batches_in_flight,
-            1,
-            64,
-        )?;
-        within(
-            "sources.redis.reply_bytes_max",
-            redis.reply_bytes_max,
-            1 << 16,
-            4 << 30,
-        )?;
-        let pull = &self.pull;
-        positive("sources.pull.poll_seconds", pull.poll_seconds)?;
-        positive("sources.pull.timeout_seconds", pull.timeout_seconds)?;
-        let pages = pull.pages_per_poll_max;
-        within("sources.pull.pages_per_poll_max", pages, 1, 1 << 20)?;
-        let bytes = pull.page_bytes_max;
-        within("sources.pull.page_bytes_max", bytes, 1 << 10, 1 << 30)?;
-        let websocket = &self.websocket;
-        let seconds = websocket.timeout_seconds;
-        positive("sources.websocket.timeout_seconds", seconds)?;
-        positive("sources.websocket.idle_seconds", websocket.idle_seconds)?;
-        let bytes = websocket.message_bytes_max;
-        within("sources.websocket.message_bytes_max", bytes, 125, 64 << 20)?;
-        if let Some(url) = &websocket.url
+        if let Some(url) = &self.websocket.url
             && !reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "ws" && url.has_host())
         {
             let key = "sources.websocket.url";
             return Err(ConfigError::invalid(key, url, "ws://host[:port]/path"));
-        }
-        let bytes = self.remote_write.metric_bytes_max;
-        within("sources.remote_write.metric_bytes_max", bytes, 1, 4096)?;
-        let bytes = self.otlp.metric_bytes_max;
-        within("sources.otlp.metric_bytes_max", bytes, 1, 4096)?;
-        if let Some(url) = &pull.url
-            && !reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http")
-        {
-            return Err(ConfigError::invalid("sources.pull.url", url, "http://..."));
         }
         for (key, name) in [
             (
@@ -228,34 +220,10 @@ impl SourcesConfig {
         }
         if let Some(url) = &redis.url {
             redis::addresses(url).map_err(|error| {
-                let legal = format!("redis://[user:password@]host:port[/db]; {error}");
-                // The address may hold a password, which belongs in no log.
-                ConfigError::invalid("sources.redis.url", "(not shown)", &legal)
+                let legal = format!("redis://[user@]host:port[/db]; {error}");
+                ConfigError::invalid("sources.redis.url", url, &legal)
             })?;
         }
         Ok(())
     }
-}
-
-fn positive(key: &str, value: f64) -> Result<(), ConfigError> {
-    // A year: what is longer is a slip of the pen, and would not fit into a duration at some point.
-    if value > 0.0 && value <= 31_536_000.0 {
-        return Ok(());
-    }
-    Err(ConfigError::invalid(
-        key,
-        value,
-        "a number above 0, at most a year",
-    ))
-}
-
-fn within(key: &str, value: usize, low: usize, high: usize) -> Result<(), ConfigError> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::invalid(
-        key,
-        value,
-        &format!("{low} to {high}"),
-    ))
 }

@@ -96,6 +96,8 @@ fn capped(
 mod tests {
     use std::io::Write;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn gzip(data: &[u8]) -> Vec<u8> {
@@ -179,5 +181,39 @@ mod tests {
         }
         let problem = decoded(&headers("br"), b"{}", 100).expect_err("unknown");
         assert_eq!(problem.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+
+    proptest! {
+        // `check.sh fuzz` runs it two million times.
+        #[test]
+        fn any_bytes_of_a_compressed_body_are_undone_or_refused(
+            text in prop::collection::vec(prop::sample::select(b"{}\"a1".to_vec()), 0..200),
+            damages in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any::<u8>()), 0..4),
+            encoding in prop::sample::select(&["gzip", "zstd", "snappy"][..]),
+        ) {
+            const CAP: usize = 150;
+            let mut sent = match encoding {
+                "gzip" => gzip(&text),
+                "zstd" => ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest),
+                _ => snap::raw::Encoder::new().compress_vec(&text).expect("short"),
+            };
+            let whole = damages.is_empty();
+            for (at, how, byte) in damages {
+                let at = at.index(sent.len().max(1));
+                match how {
+                    0 if at < sent.len() => sent[at] = byte,
+                    1 => sent.insert(at.min(sent.len()), byte),
+                    _ => sent.truncate(at),
+                }
+            }
+            let undone = match encoding {
+                "snappy" => snappy(&sent, CAP, &mut Held::of(1 << 20)).ok(),
+                _ => decoded(&headers(encoding), &sent, CAP).ok().map(Cow::into_owned),
+            };
+            prop_assert!(undone.as_ref().is_none_or(|undone| undone.len() <= CAP));
+            if whole {
+                prop_assert_eq!(undone, (text.len() <= CAP).then_some(text));
+            }
+        }
     }
 }

@@ -19,8 +19,9 @@ use uuid::Uuid;
 
 use super::{gate::Gate, problem::Problem, roles::Tokens};
 use crate::{
+    backup::BackupDesk,
     clock,
-    config::Config,
+    config::{Config, InForce},
     counters::Counters,
     deliveries::Deliveries,
     intake::{Intake, SharedNames, Source},
@@ -43,7 +44,7 @@ const STUDY_COMMANDS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct DoorsSetup {
     /// The configuration in force.
-    pub config: Config,
+    pub config: InForce,
     /// The border.
     pub intake: Intake,
     /// Names and numbers.
@@ -70,12 +71,14 @@ pub struct DoorsSetup {
     pub deliveries: Arc<Deliveries>,
     /// How the sources go that fetch.
     pub links: Vec<Arc<Link>>,
+    /// Backups of the store.
+    pub(crate) backups: BackupDesk,
 }
 
 /// What a handler may touch.
 #[derive(Clone, Debug)]
 pub struct Doors {
-    pub(super) config: Arc<Config>,
+    config: InForce,
     pub(super) tokens: Arc<Tokens>,
     pub(super) intake: Intake,
     pub(super) gate: Arc<Gate>,
@@ -83,6 +86,7 @@ pub struct Doors {
     pub(super) store: Arc<Store>,
     pub(super) counters: Arc<Counters>,
     pub(super) meters: Arc<Meters>,
+    pub(super) backups: Arc<BackupDesk>,
     inbox: Sender<Inbox>,
     tuner: Sender<TunerFeed>,
     studies: Sender<StudiesFeed>,
@@ -102,14 +106,15 @@ impl Doors {
     /// Doors into a running service.
     pub(crate) fn new(setup: DoorsSetup, tokens: Tokens) -> Self {
         Self {
-            gate: Arc::new(Gate::new(&setup.config.http)),
-            config: Arc::new(setup.config),
+            gate: Arc::new(Gate::new(&setup.config.get().http)),
+            config: setup.config,
             tokens: Arc::new(tokens),
             intake: setup.intake,
             names: setup.names,
             store: setup.store,
             counters: setup.counters,
             meters: setup.meters,
+            backups: Arc::new(setup.backups),
             inbox: setup.inbox,
             tuner: setup.tuner,
             studies: setup.studies,
@@ -122,6 +127,11 @@ impl Doors {
             stopping: Arc::default(),
             handing_out: Arc::default(),
         }
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.get()
     }
 
     /// From here on the service is unready: it stops.
@@ -152,7 +162,7 @@ impl Doors {
     }
 
     pub(super) fn has_cohort_for(&self, agent: &str) -> bool {
-        self.config
+        self.config()
             .cohort
             .iter()
             .any(|cohort| cohort.matches(agent) && !cohort.parameter.is_empty())
@@ -295,6 +305,7 @@ impl Doors {
             neighbours: self.neighbours(),
             score,
             lags,
+            backup_age: self.backups.age_seconds(now),
             disk: self
                 .store
                 .disk_space()
@@ -312,6 +323,11 @@ impl Doors {
             .collect::<Vec<_>>();
         neighbours.extend(self.deliveries.neighbours());
         neighbours
+    }
+
+    /// How far a shadow has followed.
+    pub(super) fn followed(&self) -> Option<u64> {
+        self.links.iter().find_map(|link| link.followed())
     }
 
     /// Once a second: brings the metrics page up to date.

@@ -47,6 +47,8 @@ const ROOM_PAUSE: Duration = Duration::from_millis(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// Longest time for which a refused body is thrown away; who sends longer finds the connection closed.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for the turn to be thrown away.
+const DRAIN_TURN_PATIENCE: Duration = Duration::from_secs(20);
 /// Counted for a piece besides its bytes: what it takes to know where it is.
 const PIECE_BYTES: usize = 64;
 
@@ -76,7 +78,7 @@ impl Gate {
             patience: Duration::from_secs_f64(config.full_wait_seconds),
             let_go: Notify::new(),
             turns: Semaphore::new(2 * n_cores),
-            drains: Semaphore::new(4 * n_cores),
+            drains: Semaphore::new(16 * n_cores),
         }
     }
 
@@ -129,8 +131,8 @@ impl Gate {
 
     /// Throws away what is left of a refused body, when it is its turn to.
     async fn drain(&self, body: &mut Body) {
-        // Who would have to wait long finds the connection closed, as who sends long does.
-        if let Ok(_turn) = timeout(DRAIN_PATIENCE, self.drains.acquire()).await {
+        // Who would have to wait longer finds the connection closed, as who sends long does.
+        if let Ok(_turn) = timeout(DRAIN_TURN_PATIENCE, self.drains.acquire()).await {
             drain(body).await;
         }
     }

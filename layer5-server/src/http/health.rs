@@ -103,7 +103,7 @@ pub(crate) async fn models(State(doors): State<Doors>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     };
     let mut reasons = Vec::new();
-    if doors.config.cohort.is_empty() {
+    if doors.config().cohort.is_empty() {
         reasons.push(
             "no [[cohort]] is configured: patterns are found, nothing is recommended".to_owned(),
         );

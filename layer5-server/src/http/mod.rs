@@ -5,6 +5,7 @@
 
 mod advice;
 mod analysis;
+mod backups;
 mod body;
 mod dead_letters;
 mod doors;
@@ -14,6 +15,7 @@ mod health;
 mod history;
 mod incidents;
 mod listener;
+mod log_feed;
 mod log_level;
 mod openapi;
 mod otlp;
@@ -86,16 +88,23 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/api/v1/agents/{id}", role: Role::Reader, summary: "One agent and what its series look like now", request: "", answer: "", handler: || get(views::agent) },
     Route { method: "get", path: "/api/v1/series", role: Role::Reader, summary: "Series known", request: "", answer: "", handler: || get(views::series) },
     Route { method: "get", path: "/api/v1/series/{agent}/{metric}", role: Role::Reader, summary: "One series: its samples from `from` to `to`, or least, greatest, mean and count for each `step` of seconds", request: "", answer: "", handler: || get(history::samples) },
+    Route { method: "get", path: "/api/v1/log", role: Role::Reader, summary: "Reports as they became durable, from a position on: for a shadow that follows", request: "", answer: "", handler: || get(log_feed::log) },
     Route { method: "get", path: "/api/v1/dead-letters", role: Role::Operator, summary: "Reports that were refused, oldest first, with what came", request: "", answer: "", handler: || get(dead_letters::list) },
     Route { method: "post", path: "/api/v1/dead-letters/replay", role: Role::Operator, summary: "Send refused reports through the border again: `{\"numbers\": [17, 18]}`", request: "", answer: "", handler: || post(dead_letters::replay) },
-    Route { method: "get", path: "/api/v1/studies", role: Role::Reader, summary: "Studies and the best settings they know", request: "", answer: "", handler: || get(views::studies) },
-    Route { method: "post", path: "/api/v1/studies", role: Role::Sender, summary: "Begin a study of your own", request: "", answer: "", handler: || post(studies::create) },
-    Route { method: "get", path: "/api/v1/studies/{id}", role: Role::Reader, summary: "A study of your own with its trials", request: "", answer: "", handler: || get(studies::study) },
+    Route { method: "get", path: "/api/v1/backups", role: Role::Operator, summary: "The newest backup, and whether one is being made", request: "", answer: "", handler: || get(backups::state) },
+    Route { method: "post", path: "/api/v1/backups", role: Role::Operator, summary: "Begin a backup now", request: "", answer: "", handler: || post(backups::begin) },
+    Route { method: "get", path: "/api/v1/studies", role: Role::Reader, summary: "Studies and the best settings they know; those of your own by pages of names, `after` and `limit`", request: "", answer: "", handler: || get(views::studies) },
+    Route { method: "post", path: "/api/v1/studies", role: Role::Sender, summary: "Begin a study of your own: the fields of `init`, and its `name`", request: "StudyInit", answer: "", handler: || post(studies::create) },
+    Route { method: "get", path: "/api/v1/studies/{id}", role: Role::Reader, summary: "A study of your own with its trials: a page by `after` and `limit`, those in one `state`", request: "", answer: "", handler: || get(studies::study) },
     Route { method: "delete", path: "/api/v1/studies/{id}", role: Role::Sender, summary: "End a study of your own", request: "", answer: "", handler: || delete(studies::delete) },
-    Route { method: "post", path: "/api/v1/studies/{id}/ask", role: Role::Sender, summary: "Ask for trials; durable before they are answered", request: "", answer: "", handler: || post(studies::ask) },
-    Route { method: "post", path: "/api/v1/studies/{id}/tell", role: Role::Sender, summary: "Tell what came of a trial", request: "", answer: "", handler: || post(studies::tell) },
-    Route { method: "post", path: "/api/v1/studies/{id}/observe", role: Role::Sender, summary: "Tell a result that was not asked for", request: "", answer: "", handler: || post(studies::observe) },
+    Route { method: "post", path: "/api/v1/studies/{id}/ask", role: Role::Sender, summary: "Ask for trials; durable before they are answered", request: "StudyAsk", answer: "", handler: || post(studies::ask) },
+    Route { method: "post", path: "/api/v1/studies/{id}/tell", role: Role::Sender, summary: "Tell what came of a trial", request: "StudyTell", answer: "", handler: || post(studies::tell) },
+    Route { method: "post", path: "/api/v1/studies/{id}/observe", role: Role::Sender, summary: "Tell a result that was not asked for", request: "StudyObserve", answer: "", handler: || post(studies::observe) },
+    Route { method: "post", path: "/api/v1/studies/{id}/intermediate", role: Role::Sender, summary: "Tell what a running trial has reached; the answer says whether to stop it", request: "StudyIntermediate", answer: "", handler: || post(studies::intermediate) },
+    Route { method: "post", path: "/api/v1/studies/{id}/learn", role: Role::Sender, summary: "Warm start: take over what another study was told, where it fits", request: "StudyLearn", answer: "", handler: || post(studies::learn) },
+    Route { method: "post", path: "/api/v1/studies/{id}/close", role: Role::Sender, summary: "Close a study of your own: it can be read, and nothing told", request: "", answer: "", handler: || post(studies::close) },
     Route { method: "get", path: "/api/v1/studies/{id}/recommend", role: Role::Reader, summary: "The best parameters known", request: "", answer: "", handler: || get(studies::recommend) },
+    Route { method: "get", path: "/api/v1/studies/{id}/importances", role: Role::Reader, summary: "How much each parameter matters, by a model of everything told", request: "", answer: "", handler: || get(studies::importances) },
     Route { method: "get", path: "/api/v1/studies/{id}/report", role: Role::Reader, summary: "The study as a page, offline", request: "", answer: "", handler: || get(studies::report) },
     Route { method: "get", path: "/api/v1/experiments", role: Role::Reader, summary: "What is being proven now", request: "", answer: "", handler: || get(views::experiments) },
     Route { method: "get", path: "/api/v1/config", role: Role::Operator, summary: "The configuration in force", request: "", answer: "", handler: || get(views::config) },
@@ -107,7 +116,8 @@ const ROUTES: &[Route] = &[
 
 /// The router of the API.
 pub(crate) fn router(doors: Doors) -> Router {
-    let limits = &doors.config.http;
+    let config = doors.config();
+    let limits = &config.http;
     let patience = Duration::from_secs_f64(limits.request_timeout_seconds);
     let body_bytes_max = limits.body_bytes_max;
     let room = Arc::new(Semaphore::new(limits.requests_max));

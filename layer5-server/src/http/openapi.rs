@@ -8,11 +8,12 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use utoipa::{
-    PartialSchema,
+    PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
 
 use super::{ROUTES, Route, log_level::LogLevel, wire};
+use crate::study_desk;
 
 /// `GET /openapi.json`.
 pub(crate) async fn document() -> Json<Value> {
@@ -115,10 +116,21 @@ fn schemas() -> Value {
         ("FirstMoverRow", wire::FirstMoverRow::schema()),
         ("MoversRow", wire::MoversRow::schema()),
         ("ResourcesRequest", wire::ResourcesRequest::schema()),
+        ("StudyInit", study_desk::Init::schema()),
+        ("StudyAsk", study_desk::Ask::schema()),
+        ("StudyTell", study_desk::Tell::schema()),
+        ("StudyIntermediate", study_desk::Intermediate::schema()),
+        ("StudyObserve", study_desk::Observe::schema()),
+        ("StudyLearn", study_desk::Learn::schema()),
         ("LogLevel", LogLevel::schema()),
     ] {
         all.insert(name.into(), of(schema));
     }
+    // What a study's commands are made of.
+    let mut parts = Vec::new();
+    study_desk::Init::schemas(&mut parts);
+    study_desk::Tell::schemas(&mut parts);
+    all.extend(parts.into_iter().map(|(name, schema)| (name, of(schema))));
     all.insert(
         "Problem".into(),
         json!({

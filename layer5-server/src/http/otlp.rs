@@ -33,7 +33,8 @@ pub(crate) async fn post_metrics(
     headers: HeaderMap,
     sent: Sent,
 ) -> Result<Response, Problem> {
-    let config = &doors.config.sources.otlp;
+    let in_force = doors.config();
+    let config = &in_force.sources.otlp;
     if !config.enabled {
         return Err(Problem::not_found("sources.otlp.enabled is false"));
     }
@@ -41,13 +42,8 @@ pub(crate) async fn post_metrics(
     let deadline = doors.gate.deadline();
     let turn = doors.gate.turn(deadline).await?;
     let (sent, mut held) = sent.whole();
-    let bytes = body::decoded(
-        &headers,
-        &sent,
-        doors.config.http.decoded_bytes_max,
-        &mut held,
-    )?;
-    let mut limits = doors.intake.limits().clone();
+    let bytes = body::decoded(&headers, &sent, in_force.http.decoded_bytes_max, &mut held)?;
+    let mut limits = (*doors.intake.limits()).clone();
     limits.report.metric_bytes_max = config.metric_bytes_max;
     let n_expected = bytes.len() / 64;
     let (attribute, decode) = (&config.agent_attribute, &limits.decode);

@@ -32,7 +32,8 @@ pub(crate) async fn post_write(
     headers: HeaderMap,
     sent: Result<Sent, Problem>,
 ) -> Result<StatusCode, Problem> {
-    let config = &doors.config.sources.remote_write;
+    let in_force = doors.config();
+    let config = &in_force.sources.remote_write;
     if !config.enabled {
         return Err(Problem::not_found("sources.remote_write.enabled is false"));
     }
@@ -49,8 +50,8 @@ pub(crate) async fn post_write(
     let turn = doors.gate.turn(deadline).await.map_err(sent_again)?;
     let (sent, mut held) = sent.whole();
     let bytes =
-        body::snappy(&sent, doors.config.http.decoded_bytes_max, &mut held).map_err(sent_again)?;
-    let mut limits = doors.intake.limits().clone();
+        body::snappy(&sent, in_force.http.decoded_bytes_max, &mut held).map_err(sent_again)?;
+    let mut limits = (*doors.intake.limits()).clone();
     limits.report.metric_bytes_max = config.metric_bytes_max;
     let n_expected = bytes.len() / 32;
     let (label, decode) = (&config.agent_label, &limits.decode);

@@ -50,7 +50,7 @@ pub(crate) async fn post_reports(
     let bytes = body::decoded(
         &headers,
         &sent,
-        doors.config.http.decoded_bytes_max,
+        doors.config().http.decoded_bytes_max,
         &mut held,
     )?;
     let format = format_of(&headers);

@@ -9,25 +9,40 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     Doors,
-    extract::{Body, Path},
+    extract::{Body, Path, Query},
     problem::Problem,
 };
 use crate::{
     clock,
     pipeline::Look,
     store::{Control, StudyCommand},
-    study_desk::{Command, DELETE, Refusal},
+    study_desk::{Command, DELETE, Refusal, Rows},
 };
 
 /// Longest name of a study, bytes.
 const NAME_BYTES_MAX: usize = 128;
 /// Longest command, bytes.
 const COMMAND_BYTES_MAX: usize = 1 << 20;
+
+/// Trials of one page, at most and unless told.
+const TRIALS_PAGE: usize = 1000;
+/// Served studies of one page, at most and unless told.
+const SERVED_PAGE: usize = 1000;
+
+/// A page of the served studies.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ServedPage {
+    /// Only names after this one.
+    after: Option<String>,
+    /// At most this many.
+    limit: Option<usize>,
+}
 
 /// `POST /api/v1/studies`.
 pub(crate) async fn create(
@@ -78,6 +93,33 @@ pub(crate) async fn observe(
     said(&doors, &name, "observe", body).await
 }
 
+/// `POST /api/v1/studies/{id}/intermediate`.
+pub(crate) async fn intermediate(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    Body(body): Body<Value>,
+) -> Result<Json<Value>, Problem> {
+    said(&doors, &name, "intermediate", body).await
+}
+
+/// `POST /api/v1/studies/{id}/learn`.
+pub(crate) async fn learn(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    Body(body): Body<Value>,
+) -> Result<Json<Value>, Problem> {
+    said(&doors, &name, "learn", body).await
+}
+
+/// `POST /api/v1/studies/{id}/close`.
+pub(crate) async fn close(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    Body(body): Body<Value>,
+) -> Result<Json<Value>, Problem> {
+    said(&doors, &name, "close", body).await
+}
+
 /// `DELETE /api/v1/studies/{id}`.
 pub(crate) async fn delete(
     State(doors): State<Doors>,
@@ -90,8 +132,22 @@ pub(crate) async fn delete(
 pub(crate) async fn study(
     State(doors): State<Doors>,
     Path(name): Path<String>,
+    Query(rows): Query<Rows>,
 ) -> Result<Json<Value>, Problem> {
-    looked(&doors, Look::Study(name)).await.map(Json)
+    let limit = rows.limit.unwrap_or(TRIALS_PAGE).clamp(1, TRIALS_PAGE);
+    let rows = Rows {
+        limit: Some(limit),
+        ..rows
+    };
+    looked(&doors, Look::Study(name, rows)).await.map(Json)
+}
+
+/// `GET /api/v1/studies/{id}/importances`.
+pub(crate) async fn importances(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    looked(&doors, Look::Importances(name)).await.map(Json)
 }
 
 /// `GET /api/v1/studies/{id}/recommend`.
@@ -112,9 +168,10 @@ pub(crate) async fn report(
     Ok((content_type, page.as_str().unwrap_or_default().to_owned()).into_response())
 }
 
-/// The served studies, for the list of all.
-pub(super) async fn served(doors: &Doors) -> Result<Value, Problem> {
-    looked(doors, Look::List).await
+/// A page of the served studies, for the list of all.
+pub(super) async fn served(doors: &Doors, page: ServedPage) -> Result<Value, Problem> {
+    let limit = page.limit.unwrap_or(SERVED_PAGE).clamp(1, SERVED_PAGE);
+    looked(doors, Look::List(page.after, limit)).await
 }
 
 /// A body as a command, checked, logged, carried out.

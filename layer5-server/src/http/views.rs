@@ -11,9 +11,10 @@ use super::{
     Doors,
     extract::{Path, Query},
     problem::Problem,
+    studies::ServedPage,
     wire::Paging,
 };
-use crate::store::PatternQuery;
+use crate::{config::secrets, store::PatternQuery};
 
 /// `GET /api/v1/status`.
 pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
@@ -38,12 +39,15 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
         .outbox_depth()
         .map_or(0, |(depth, issued)| issued - depth.min(issued));
     let ack = doors.meters.ack_percentiles();
+    let followed = doors.followed();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "color": doors.config.color,
+        "color": doors.config().color,
+        "role": doors.config().role,
+        "epoch": doors.store.epoch(),
         "ready": doors.unready_reasons().is_empty(),
         "uptime_seconds": doors.meters.uptime().as_secs_f64(),
-        "data_dir": doors.config.store.data_dir,
+        "data_dir": doors.config().store.data_dir,
         "reports": {
             "received": counters.received_in_all(),
             "stored": totals.reports,
@@ -52,7 +56,9 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
             "rejected": rejected,
         },
         "samples": { "stored": totals.samples, "processed": counters.samples_processed.get() },
+        "errors": counters.errors.iter().map(crate::counters::Count::get).sum::<u64>(),
         "log_seq": totals.last_seq,
+        "followed_seq": followed,
         "agents": gauges.agents,
         "series": gauges.series,
         "patterns": patterns,
@@ -268,11 +274,15 @@ pub(crate) async fn series(
 }
 
 /// `GET /api/v1/studies`.
-pub(crate) async fn studies(State(doors): State<Doors>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn studies(
+    State(doors): State<Doors>,
+    Query(page): Query<ServedPage>,
+) -> Result<Json<Value>, Problem> {
     let studies = doors.studies().await;
     let studies = studies.ok_or_else(|| Problem::unavailable("the tuner does not answer"))?;
-    let served = super::studies::served(&doors).await?;
-    Ok(Json(json!({ "studies": studies, "served": served })))
+    let mut list = super::studies::served(&doors, page).await?;
+    list["studies"] = json!(studies);
+    Ok(Json(list))
 }
 
 /// `GET /api/v1/experiments`: the rollouts that are being proven.
@@ -291,7 +301,10 @@ pub(crate) async fn experiments(State(doors): State<Doors>) -> Result<Json<Value
     Ok(Json(json!({ "experiments": experiments })))
 }
 
-/// `GET /api/v1/config`: there are no secrets in it, only the names of their files.
+/// `GET /api/v1/config`: of secrets the names of their files; a password in an address is hidden.
 pub(crate) async fn config(State(doors): State<Doors>) -> Json<Value> {
-    Json(serde_json::to_value(&*doors.config).expect("a configuration is JSON"))
+    let config = doors.config();
+    let mut shown = serde_json::to_value(&*config).expect("a configuration is JSON");
+    secrets::hide_in(&mut shown);
+    Json(shown)
 }

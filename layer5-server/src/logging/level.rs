@@ -50,6 +50,14 @@ pub(super) fn parse(directives: &str) -> Result<EnvFilter, LevelError> {
     })
 }
 
+/// Whether these directives can be read.
+///
+/// # Errors
+/// [`LevelError`] naming the word that is at fault.
+pub fn check(directives: &str) -> Result<(), LevelError> {
+    parse(directives).map(drop)
+}
+
 /// What is logged now; `None` when this process has no log of layer5's.
 #[must_use]
 pub fn level() -> Option<String> {

@@ -10,7 +10,7 @@ mod level;
 use std::{io, sync::OnceLock};
 
 pub use file::dropped_lines;
-pub use level::{LevelError, level, set_level};
+pub use level::{LevelError, check, level, set_level};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };

@@ -77,6 +77,8 @@ pub struct Gauges {
     pub disk: Option<(u64, u64)>,
     /// Now minus `recorded_at` of the newest report, s, of each source that has brought one.
     pub lags: Vec<(Source, f64)>,
+    /// Age of the newest backup, s; `None` when none is known.
+    pub backup_age: Option<f64>,
 }
 
 /// What is known of one neighbour.
@@ -254,6 +256,9 @@ impl Meters {
             let labels = [("source", source.as_str())];
             self.gauge("layer5_kpi_ingest_lag_seconds", &labels, *lag);
         }
+        if let Some(age) = gauges.backup_age {
+            self.gauge("layer5_backup_age_seconds", &[], age);
+        }
         if let Some((free, size)) = gauges.disk {
             self.gauge("layer5_disk_free_bytes", &[], free as f64);
             self.gauge("layer5_disk_size_bytes", &[], size as f64);
@@ -304,6 +309,18 @@ impl Meters {
         self.counter("layer5_store_commits_total", &[], counters.commits.get());
         let dropped = counters.dead_letters_dropped.get();
         self.counter("layer5_dead_letters_dropped_total", &[], dropped);
+        for (outcome, count) in ["applied", "refused"]
+            .into_iter()
+            .zip(&counters.config_reloads)
+        {
+            let labels = [("outcome", outcome)];
+            self.counter("layer5_config_reloads_total", &labels, count.get());
+        }
+        let is_refused = counters.config_refused.load(Relaxed);
+        let successful = f64::from(u8::from(!is_refused));
+        self.gauge("layer5_config_reload_successful", &[], successful);
+        let waiting = counters.config_restart_needed.load(Relaxed);
+        self.gauge("layer5_config_restart_needed", &[], waiting as f64);
         let unlogged = crate::logging::dropped_lines();
         self.counter("layer5_log_lines_dropped_total", &[], unlogged);
     }

@@ -21,7 +21,7 @@ use layer5_ingest::{
     ring::{Wait, mpsc, spsc},
 };
 use snapshots::Snapshots;
-pub(crate) use snapshots::{BOOKMARK_FORMAT, Bookmark};
+pub(crate) use snapshots::{BOOKMARK_FORMAT, Bookmark, WATCH_FORMAT, WATCH_PART};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
@@ -34,7 +34,8 @@ use crate::{
     counters::{Component, Counters},
     intake::{Committed, DeadLetter, SharedNames, Shares, Waiting},
     metrics::Meters,
-    store::{CommitError, Control, Group, Store, StoredReport},
+    refinery::asked::Asked,
+    store::{CommitError, Control, Group, Store, StoredReport, WatchSettings},
 };
 
 /// How long the committer sleeps at most when the ring is empty: the patience of the inbox.
@@ -76,6 +77,10 @@ pub(crate) struct Committer {
     pub(crate) inbox: Receiver<Inbox>,
     pub(crate) refused: Receiver<DeadLetter>,
     pub(crate) shards: Vec<spsc::Producer<ShardFeed>>,
+    /// To each shard: what people ask of the watch.
+    pub(crate) asked: Vec<Sender<Arc<Asked>>>,
+    /// The same as the log has it.
+    pub(crate) watch: WatchSettings,
     pub(crate) tuner: Sender<TunerFeed>,
     pub(crate) studies: Sender<StudiesFeed>,
     pub(crate) names: SharedNames,
@@ -156,6 +161,11 @@ struct Passing {
 }
 
 impl Committer {
+    /// Before it runs: the next group holds this happening.
+    pub(crate) fn begin_with(&mut self, control: Control) {
+        self.state.controls.push(control);
+    }
+
     /// Works until it is asked to stop or the store fails.
     pub(crate) fn run(mut self) -> StopReason {
         let mut drained = Vec::with_capacity(self.pace.group_samples_max);

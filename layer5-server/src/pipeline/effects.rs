@@ -87,6 +87,7 @@ impl Pending {
             agent,
             metric,
             finding,
+            template,
         } in found
         {
             // A finding about the agent as a whole has no metric; in words it is about its reports.
@@ -96,11 +97,15 @@ impl Pending {
                 None if metric.is_empty() => ("the stream of reports", "s"),
                 None => (metric, ""),
             };
+            let mut explanation = finding.explain(subject, unit);
+            if let Some(template) = template {
+                explanation = format!("template `{template}`: {explanation}");
+            }
             let event = PatternEvent {
                 id: self.next_event_id,
                 agent_id: names.agent_name(agent).to_owned(),
                 metric: metric.to_owned(),
-                explanation: finding.explain(subject, unit),
+                explanation,
                 finding,
             };
             if self.already_stored.remove(&identity(&event)) {

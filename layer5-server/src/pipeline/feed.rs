@@ -36,6 +36,8 @@ pub enum ShardFeed {
         /// Samples of it that are not judged while the change settles.
         settle_len: u32,
     },
+    /// What people ask of the watch has changed; it waits in the queue of settings.
+    Asked,
     /// Tell the tuner what was read.
     Tick {
         /// The log position.

@@ -4,7 +4,7 @@
 //! time and of the disk, and delays nothing that the committer waits for; a block that can't be read stays where it is and is tried again a minute later.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// How the keeper works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Keeping {
     /// What of history is kept.
     pub retention: Retention,
@@ -40,6 +40,8 @@ pub(crate) struct Keeping {
 /// A running keeper.
 #[derive(Debug)]
 pub(crate) struct KeeperLinks {
+    /// How they work, from their next look on.
+    pub keeping: Arc<Mutex<Keeping>>,
     /// Dropped, they stop.
     pub stop: Sender<()>,
     /// Its threads.
@@ -57,9 +59,11 @@ pub(crate) fn spawn_keeper(
 ) -> std::io::Result<KeeperLinks> {
     let (stop, stopped) = bounded(0);
     let keeper = Keeper { store, counters };
+    let asked = Arc::new(Mutex::new(keeping));
     let tidier = Tidier {
         keeper: keeper.clone(),
         pace: Pace::new(keeping.share, keeping.bytes_per_second),
+        asked: Arc::clone(&asked),
         keeping,
     };
     let also_stopped = stopped.clone();
@@ -68,7 +72,11 @@ pub(crate) fn spawn_keeper(
         named("keeper").spawn(move || keeper.run(&stopped))?,
         named("tidier").spawn(move || tidier.run(&also_stopped))?,
     ];
-    Ok(KeeperLinks { stop, threads })
+    Ok(KeeperLinks {
+        keeping: asked,
+        stop,
+        threads,
+    })
 }
 
 #[derive(Clone)]
@@ -79,6 +87,7 @@ struct Keeper {
 
 struct Tidier {
     keeper: Keeper,
+    asked: Arc<Mutex<Keeping>>,
     keeping: Keeping,
     pace: Pace,
 }
@@ -130,6 +139,11 @@ impl Tidier {
 
     /// Does the most urgent thing; whether there may be more to do at once.
     fn tidy(&mut self) -> Result<bool, ReadError> {
+        let asked = *self.asked.lock().expect("no holder panics");
+        if asked != self.keeping {
+            self.keeping = asked;
+            self.pace = Pace::new(asked.share, asked.bytes_per_second);
+        }
         let now = clock::now();
         let Keeper { store, counters } = &self.keeper;
         let dropped = store.drop_log_before(now.plus_seconds(-self.keeping.log_seconds))?;

@@ -15,12 +15,16 @@ mod studies;
 mod tuner;
 
 pub use committer::StopReason;
-pub(crate) use committer::{BOOKMARK_FORMAT, Bookmark, Committer, Pace, State};
+pub(crate) use committer::{
+    BOOKMARK_FORMAT, Bookmark, Committer, Pace, State, WATCH_FORMAT, WATCH_PART,
+};
 pub(crate) use effects::Pending;
 pub use feed::{Inbox, Part, ShardFeed, ShardQuery, TunerFeed};
 pub(crate) use keeper::{KeeperLinks, Keeping, spawn_keeper};
 pub(crate) use settings_known::Moved;
-pub(crate) use shards::{SHARD_FORMAT, ShardLinks, ShardSetup, spawn_shards};
+pub(crate) use shards::{
+    ASKED_FORMAT, ASKED_PART, SHARD_FORMAT, Saved, ShardLinks, ShardSetup, spawn_shards,
+};
 pub(crate) use studies::{
     Look, STUDIES_FORMAT, StudiesFeed, StudyAnswer, StudyAskers, spawn_studies,
 };

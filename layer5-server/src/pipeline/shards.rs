@@ -16,16 +16,30 @@ use super::{Inbox, ShardFeed, ShardQuery, TunerFeed};
 use crate::{
     counters::{Component, Counters},
     metrics::Meters,
-    refinery::{Roles, Shard, shard::SavedAgent},
+    refinery::{
+        Roles, Shard,
+        asked::{Asked, SavedAsked},
+        shard::SavedAgent,
+    },
     store::Store,
 };
 
 /// How shards are written into a snapshot.
 pub(crate) const SHARD_FORMAT: Format = Format {
     kind: 20,
-    version: 3,
+    version: 4,
 };
 
+/// How far what people asked for has come is written into a snapshot so, in parts of this name.
+pub(crate) const ASKED_FORMAT: Format = Format {
+    kind: 25,
+    version: 1,
+};
+/// See [`ASKED_FORMAT`].
+pub(crate) const ASKED_PART: &str = "asked";
+
+/// Changed settings on their way to one shard; more wait with the committer.
+const SETTINGS_LEN: usize = 64;
 /// The longest time in which a shard looks at its questions.
 const QUESTION_PATIENCE: Duration = Duration::from_millis(10);
 /// Series in one piece of a snapshot: some hundred kilobytes.
@@ -38,12 +52,23 @@ const DRAIN_LEN: usize = 8192;
 pub(crate) struct ShardLinks {
     /// Its ring.
     pub ring: spsc::Producer<ShardFeed>,
+    /// What people ask of the watch, one for each [`ShardFeed::Asked`] in the ring.
+    pub asked: Sender<Arc<Asked>>,
     /// Its questions.
     pub questions: Sender<ShardQuery>,
     /// How full its ring is.
     pub gauge: Gauge,
     /// Its thread.
     pub thread: JoinHandle<()>,
+}
+
+/// What one shard takes over from a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Saved {
+    /// Its agents.
+    pub agents: Vec<SavedAgent>,
+    /// How far what people asked for has come.
+    pub asked: Vec<SavedAsked>,
 }
 
 /// What every shard thread is given.
@@ -77,14 +102,21 @@ pub(crate) struct ShardSetup {
 /// When the machine gives no thread.
 pub(crate) fn spawn_shards(
     setup: &ShardSetup,
-    saved: Vec<Vec<SavedAgent>>,
+    asked: &Arc<Asked>,
+    saved: Vec<Saved>,
 ) -> std::io::Result<Vec<ShardLinks>> {
-    let spawn = |(idx, saved): (usize, Vec<SavedAgent>)| {
+    let spawn = |(idx, saved): (usize, Saved)| {
         let (ring, consumer) = spsc::channel(setup.capacity);
-        let (questions, asked) = bounded(64);
+        let (questions, questioned) = bounded(64);
+        let (to_ask, changes) = bounded(SETTINGS_LEN);
         let gauge = ring.gauge();
         let mut shard = Shard::new(setup.watch, setup.detect, setup.roles.clone());
-        shard.restore(saved);
+        shard.ask(Arc::clone(asked));
+        shard.restore(saved.agents);
+        saved
+            .asked
+            .iter()
+            .for_each(|saved| shard.restore_asked(saved));
         let setup = setup.clone();
         let thread = std::thread::Builder::new()
             .name(format!("shard-{idx}"))
@@ -93,12 +125,14 @@ pub(crate) fn spawn_shards(
                     idx,
                     shard,
                     setup,
-                    asked,
+                    changes,
+                    questioned,
                 }
                 .run(consumer)
             })?;
         Ok(ShardLinks {
             ring,
+            asked: to_ask,
             questions,
             gauge,
             thread,
@@ -111,7 +145,8 @@ struct ShardThread {
     idx: usize,
     shard: Shard,
     setup: ShardSetup,
-    asked: Receiver<ShardQuery>,
+    changes: Receiver<Arc<Asked>>,
+    questioned: Receiver<ShardQuery>,
 }
 
 impl ShardThread {
@@ -146,6 +181,12 @@ impl ShardThread {
                         settle_len,
                     } => {
                         self.shard.moved(*agent, *metric, *log_factor, *settle_len);
+                    }
+                    ShardFeed::Asked => {
+                        // It was put there before the ring was told.
+                        if let Ok(asked) = self.changes.recv() {
+                            self.shard.ask(asked);
+                        }
                     }
                     ShardFeed::Tick { seq, newest } => self.tick(*seq, *newest, &mut found),
                     ShardFeed::Snapshot { seq } => {
@@ -186,9 +227,13 @@ impl ShardThread {
         let store = &self.setup.store;
         if store.wants_snapshot(seq) {
             let name = format!("shard-{}", self.idx);
-            for agents in self.shard.save(SAVED_SERIES) {
-                let bytes = codec::encode(SHARD_FORMAT, &agents);
-                if let Err(error) = store.add_to_snapshot(seq, &name, bytes) {
+            let asked_name = format!("{ASKED_PART}-{}", self.idx);
+            let agents = self.shard.save(SAVED_SERIES);
+            let agents = agents.map(|piece| (&name, codec::encode(SHARD_FORMAT, &piece)));
+            let asked = self.shard.save_asked(SAVED_SERIES);
+            let asked = asked.map(|piece| (&asked_name, codec::encode(ASKED_FORMAT, &piece)));
+            for (name, bytes) in agents.chain(asked) {
+                if let Err(error) = store.add_to_snapshot(seq, name, bytes) {
                     self.setup.counters.error(Component::Store);
                     tracing::error!(seq, %error, "no snapshot: the next start replays more");
                     break;
@@ -200,7 +245,7 @@ impl ShardThread {
 
     fn answer_questions(&self) {
         // Whoever asked may have gone meanwhile.
-        while let Ok(question) = self.asked.try_recv() {
+        while let Ok(question) = self.questioned.try_recv() {
             match question {
                 ShardQuery::Agent(agent, answer) => {
                     let _gone = answer.send(self.shard.view(agent));

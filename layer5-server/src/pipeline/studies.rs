@@ -13,7 +13,7 @@ use std::{
 
 use crossbeam::channel::{Receiver, Sender};
 use layer5_core::codec::{self, Format};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
@@ -21,13 +21,13 @@ use super::{Inbox, Part};
 use crate::{
     counters::Counters,
     report_page::study_page,
-    study_desk::{self, Desks, Refusal},
+    study_desk::{self, Desks, Refusal, Rows},
 };
 
 /// How the studies are written into a snapshot.
 pub(crate) const STUDIES_FORMAT: Format = Format {
     kind: 23,
-    version: 1,
+    version: 2,
 };
 
 /// The answer to a command or a question.
@@ -63,12 +63,14 @@ pub(crate) enum StudiesFeed {
 /// What can be asked without changing anything.
 #[derive(Debug)]
 pub(crate) enum Look {
-    /// Every study in a few numbers.
-    List,
-    /// One study with its trials.
-    Study(String),
+    /// Studies in a few numbers: the names after this one, at most so many.
+    List(Option<String>, usize),
+    /// One study with some of its trials.
+    Study(String, Rows),
     /// The best parameters known.
     Recommend(String),
+    /// How much each parameter matters.
+    Importances(String),
     /// The report page, as a JSON string.
     Report(String),
 }
@@ -127,15 +129,24 @@ fn run(
 
 fn looked(desks: &Desks, look: &Look) -> StudyAnswer {
     match look {
-        Look::List => Ok(desks.list().into()),
-        Look::Study(name) => {
+        Look::List(after, limit) => {
+            let (rows, next) = desks.list(after.as_deref(), *limit);
+            Ok(json!({ "served": rows, "next_after": next }))
+        }
+        Look::Study(name, rows) => {
             let study = desks.get(name)?;
             let mut answer = study_desk::in_short(name, study);
-            answer["trials"] = study_desk::trials(study).into();
+            let page = study_desk::trials(study, rows).map_err(Refusal::Command)?;
+            answer["trials_len"] = answer["trials"].clone();
+            answer["trials"] = page["trials"].clone();
+            answer["next_after"] = page["next_after"].clone();
             Ok(answer)
         }
         Look::Recommend(name) => {
             study_desk::recommendation(desks.get(name)?).map_err(Refusal::Command)
+        }
+        Look::Importances(name) => {
+            study_desk::importances(desks.get(name)?).map_err(Refusal::Command)
         }
         Look::Report(name) => Ok(study_page(name, desks.get(name)?).into()),
     }

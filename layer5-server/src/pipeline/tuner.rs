@@ -24,7 +24,7 @@ use crate::{
 /// How the tuner is written into a snapshot.
 pub(crate) const TUNER_FORMAT: Format = Format {
     kind: 21,
-    version: 2,
+    version: 3,
 };
 
 /// Starts the tuner's thread.

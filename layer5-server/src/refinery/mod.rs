@@ -8,6 +8,7 @@
 //! Reference: docs/decisions/0004-refinery.md.
 
 pub mod ask;
+pub mod asked;
 pub mod cohort;
 pub mod control_level;
 pub mod incidents;

@@ -109,6 +109,7 @@ fn compare(
                 agent,
                 metric: Some(metric),
                 finding: outlier(standing, median, z, now),
+                template: None,
             });
         } else if standing.beyond < PERSISTENT {
             standing.told = false;

@@ -63,6 +63,10 @@ impl Scale {
             Detail::Rate { .. } => Detail::Rate {
                 per_hour: magnitude.copysign(signed),
             },
+            Detail::Breach { limit, seconds } => Detail::Breach {
+                limit: exp(limit),
+                seconds,
+            },
             other => other,
         };
         Finding {

@@ -4,6 +4,8 @@
 //! dealt out to any number of shards.
 //! Cost: one table look-up and one watch update per sample; a tick is O(agents).
 
+use std::sync::Arc;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use layer5_core::{
@@ -11,10 +13,14 @@ use layer5_core::{
     event::{Detail, Direction},
 };
 use layer5_ingest::Arrival;
-use layer5_patterns::{Watch, WatchConfig, incident::Symptom, watch::WatchState};
+use layer5_patterns::{Outcome, Watch, WatchConfig, incident::Symptom, watch::WatchState};
 use serde::{Deserialize, Serialize};
 
-use super::{Reading, Roles, scale::Scale};
+use super::{
+    Reading, Roles,
+    asked::{Asked, AskedOfSeries, SavedAsked},
+    scale::Scale,
+};
 
 /// A pattern, and the series it was found in. `metric` is `None` for a finding about the agent as a whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +31,8 @@ pub struct Found {
     pub metric: Option<MetricId>,
     /// What.
     pub finding: Finding,
+    /// The template that came again.
+    pub template: Option<String>,
 }
 
 /// A snapshot of one agent: everything that a shard knows of it.
@@ -174,7 +182,9 @@ struct SeriesState {
     scale: Scale,
     own: OwnDoing,
     agent: u32,
+    config: WatchConfig,
     watch: Watch,
+    asked: Option<Box<AskedOfSeries>>,
 }
 
 #[derive(Debug)]
@@ -213,6 +223,7 @@ pub struct Shard {
     config: WatchConfig,
     detect: bool,
     roles: Roles,
+    asked: Arc<Asked>,
     agents: Vec<AgentState>,
     agent_index: HashMap<AgentId, u32, FixedState>,
     series: Vec<SeriesState>,
@@ -227,6 +238,7 @@ impl Shard {
             config,
             detect,
             roles,
+            asked: Arc::default(),
             agents: Vec::new(),
             agent_index: HashMap::with_hasher(FixedState::default()),
             series: Vec::new(),
@@ -268,10 +280,13 @@ impl Shard {
         let value = sample.value * (-state.own.log_factor).exp();
         let update = state
             .watch
-            .update(state.scale.watched(value), sample.at, &self.config);
+            .update(state.scale.watched(value), sample.at, &state.config);
+        let mut is_gap = false;
         for finding in update.findings.iter() {
             // Silence is the agent's, not one of each of its metrics: the rhythm tells it once.
-            if !matches!(finding.detail, Detail::Missing { .. }) {
+            if matches!(finding.detail, Detail::Missing { .. }) {
+                is_gap = true;
+            } else {
                 let metric = Some(state.metric);
                 let finding = state.own.put_back(state.scale.finding(*finding));
                 agent.notice(metric, finding);
@@ -279,10 +294,62 @@ impl Shard {
                     agent: agent.agent,
                     metric,
                     finding,
+                    template: None,
                 });
             }
         }
+        let was_taken = !matches!(update.score, Outcome::Refused(_));
+        if let Some(asked) = state.asked.as_mut().filter(|_| was_taken) {
+            let factor = state.own.log_factor.exp();
+            let metric = Some(state.metric);
+            let told = |finding: Finding, template: Option<&str>| {
+                agent.notice(metric, finding);
+                found.push(Found {
+                    agent: agent.agent,
+                    metric,
+                    finding,
+                    template: template.map(str::to_owned),
+                });
+            };
+            asked.step(*sample, &state.watch, (state.scale, factor), is_gap, told);
+        }
         behind
+    }
+
+    /// From here on what people asked for is this. What is asked as before goes on where it was.
+    pub fn ask(&mut self, asked: Arc<Asked>) {
+        for state in &mut self.series {
+            let agent = self.agents[state.agent as usize].agent;
+            state.config = asked.watch(state.metric, self.config);
+            let mut next = asked.of_series(agent, state.metric);
+            if let Some((next, before)) = next.as_mut().zip(state.asked.take()) {
+                next.take_over(*before);
+            }
+            state.asked = next.map(Box::new);
+        }
+        self.asked = asked;
+    }
+
+    /// How far what was asked for has come, in pieces of about `n_series` series.
+    pub fn save_asked(&self, n_series: usize) -> impl Iterator<Item = Vec<SavedAsked>> + '_ {
+        let asked = self.series.iter().filter_map(|state| {
+            let agent = self.agents[state.agent as usize].agent;
+            Some(state.asked.as_ref()?.save(agent, state.series))
+        });
+        let mut asked = asked.peekable();
+        std::iter::from_fn(move || {
+            asked.peek()?;
+            Some(asked.by_ref().take(n_series).collect())
+        })
+    }
+
+    /// Takes over from a snapshot how far what is asked for now had come.
+    pub fn restore_asked(&mut self, saved: &SavedAsked) {
+        if let Some(&idx) = self.series_index.get(&saved.series())
+            && let Some(asked) = &mut self.series[idx as usize].asked
+        {
+            asked.resume(saved);
+        }
     }
 
     /// Layer5 changed what `agent` runs with: from here on `metric` is expected at `exp(log_factor)` times what it would
@@ -318,6 +385,7 @@ impl Shard {
                     agent: agent.agent,
                     metric: None,
                     finding,
+                    template: None,
                 });
             }
             let (id, interval_seconds) = (agent.agent, agent.rhythm.interval);
@@ -446,6 +514,8 @@ impl Shard {
             scale: Scale::of(metric),
             own: OwnDoing::default(),
             agent: agent_idx,
+            config: self.asked.watch(metric, self.config),
+            asked: self.asked.of_series(agent, metric).map(Box::new),
             watch: watch.unwrap_or_else(|| Watch::new(&self.config)),
         });
         self.agents[agent_idx as usize].series.push(idx);

@@ -29,6 +29,15 @@ fn escape(text: &str) -> String {
     out
 }
 
+/// The few numbers that sum a page up, each with what it is.
+fn facts<'a>(items: impl IntoIterator<Item = (String, &'a str)>) -> String {
+    let items: String = items
+        .into_iter()
+        .map(|(value, name)| format!("<li><b>{}</b><span>{name}</span></li>", escape(&value)))
+        .collect();
+    format!("<ul class=\"facts\">{items}</ul>\n")
+}
+
 /// A whole page. `body` is HTML already.
 fn page(title: &str, body: &str) -> String {
     format!(
@@ -45,12 +54,19 @@ fn page(title: &str, body: &str) -> String {
 
 const STYLE: &str = include_str!("page.css");
 
-/// A number with four significant digits, as short as it reads well.
+/// A number with four significant digits, as short as it reads well: 35.6 M is easier than 35600000.
 pub(crate) fn number(x: f64) -> String {
     if !x.is_finite() {
         return "–".into();
     }
     let size = x.abs();
+    let large = [(1e12, "T"), (1e9, "G"), (1e6, "M")];
+    let large = large
+        .into_iter()
+        .find(|(unit, _)| size >= *unit && size < 1e15);
+    if let Some((unit, letter)) = large {
+        return format!("{} {letter}", number(x / unit));
+    }
     if size != 0.0 && !(1e-4..1e7).contains(&size) {
         return format!("{x:.3e}");
     }
@@ -88,6 +104,8 @@ mod tests {
             (1234.56, "1235"),
             (0.001_234_56, "0.001235"),
             (-2.5, "-2.5"),
+            (35_560_000.0, "35.56 M"),
+            (-5e6, "-5 M"),
             (1e308, "1.000e308"),
             (f64::NAN, "–"),
         ] {

@@ -12,6 +12,10 @@ use layer5_patterns::{
 };
 
 use super::{Bin, MARKS_MAX, Mark, MotifPlaces, ROWS_HELD_MAX, SeriesReport, strip::Strip};
+use crate::{
+    refinery::asked::{Search, TemplateSet},
+    store::TemplateSettings,
+};
 
 /// Forecast values drawn, at most.
 const DRAWN_MAX: usize = 500;
@@ -34,20 +38,31 @@ pub(crate) struct Gathering {
     newest: VecDeque<(Timestamp, f64)>,
     report: SeriesReport,
     findings: Vec<(u64, Finding)>,
+    search: Option<Search>,
+    came_again: Vec<Finding>,
 }
 
 impl Gathering {
-    /// No rows yet.
-    pub(crate) fn new(name: &str) -> Self {
+    /// No rows yet; `templates` are looked for in them.
+    pub(crate) fn new(name: &str, templates: &[TemplateSettings]) -> Self {
         let config = WatchConfig::default();
+        let set = TemplateSet::new(templates.iter().enumerate());
         Self {
             name: name.to_owned(),
             watch: Watch::new(&config),
             config,
             strip: Strip::new(),
             newest: VecDeque::new(),
-            report: SeriesReport::default(),
+            report: SeriesReport {
+                templates: templates
+                    .iter()
+                    .map(|template| template.name.clone())
+                    .collect(),
+                ..SeriesReport::default()
+            },
             findings: Vec::new(),
+            search: set.as_ref().map(Search::new),
+            came_again: Vec::new(),
         }
     }
 
@@ -77,6 +92,12 @@ impl Gathering {
             .iter()
             .find(|f| f.kind == PatternKind::Anomaly);
         self.findings.extend(anomaly.map(|f| (row, *f)));
+        let is_late = update.score == Outcome::Refused(Refusal::Late);
+        if let Some(search) = self.search.as_mut().filter(|_| !is_late) {
+            let came_again = &mut self.came_again;
+            search.step(at, value, false, |finding, _| came_again.push(finding));
+            strongest(came_again, |f| f.score, |f| f.start.nanos());
+        }
         let alarm = update.alarm.map_or(0.0, |alarm| alarm.strength);
         if anomaly.is_some() || update.alarm.is_some() {
             self.report.n_anomalies += 1;
@@ -86,6 +107,7 @@ impl Gathering {
                 value,
                 strength: anomaly.map_or(alarm, |f| f.score.max(alarm)),
                 baseline: before.baseline,
+                spread: before.scale,
             });
         }
         strongest(&mut self.report.marks, |m| m.strength, |m| m.row);
@@ -101,8 +123,13 @@ impl Gathering {
             newest,
             mut report,
             findings,
+            mut search,
+            mut came_again,
             ..
         } = self;
+        if let (Some(search), Some((_, last))) = (&mut search, report.span) {
+            search.end(last, |finding, _| came_again.push(finding));
+        }
         let (bins, rows_per_bin) = strip.finish();
         let config = AnalysisConfig {
             horizon,
@@ -118,6 +145,13 @@ impl Gathering {
             let marks = report.marks.iter().map(|m| m.row as usize).collect();
             composed(report.n, overview, recent, marks, findings)
         };
+        if !came_again.is_empty() {
+            report.analysis.findings.append(&mut came_again);
+            report
+                .analysis
+                .findings
+                .sort_by_key(|finding| finding.start);
+        }
         let periods = &report.analysis.summary.periods;
         report.season = periods.first().map_or(Vec::new(), |&p| season(&values, p));
         report.motifs = motif_places(&report.analysis.findings, &at, &values, newest_from);
@@ -140,13 +174,13 @@ impl Gathering {
 }
 
 /// Keeps the strongest of a list that has grown too long, in their order.
-fn strongest<T>(list: &mut Vec<T>, strength: impl Fn(&T) -> f64, row: impl Fn(&T) -> u64) {
+fn strongest<T, K: Ord>(list: &mut Vec<T>, strength: impl Fn(&T) -> f64, place: impl Fn(&T) -> K) {
     if list.len() < 2 * MARKS_MAX {
         return;
     }
     list.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
     list.truncate(MARKS_MAX);
-    list.sort_by_key(row);
+    list.sort_by_key(place);
 }
 
 /// Trend and change points of bin means, told in rows.

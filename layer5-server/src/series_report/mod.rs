@@ -9,7 +9,7 @@ mod story;
 mod strip;
 
 pub(crate) use gather::{Gathering, Judged};
-use layer5_core::{Finding, Timestamp};
+use layer5_core::{Finding, Timestamp, event::Detail};
 use layer5_patterns::{Analysis, forecast::Forecast};
 pub(crate) use story::{Event, EventKind, events};
 pub(crate) use strip::{Bin, joined};
@@ -32,6 +32,8 @@ pub(crate) struct Mark {
     pub(crate) strength: f64,
     /// What would have been normal.
     pub(crate) baseline: f64,
+    /// Usual spread round that.
+    pub(crate) spread: f64,
 }
 
 /// A shape that comes back, and where.
@@ -78,6 +80,8 @@ pub(crate) struct SeriesReport {
     pub(crate) forecast_at: Vec<Timestamp>,
     /// The forecast for drawing: at least what was asked for, one cycle where there is one.
     pub(crate) drawn: Forecast,
+    /// Names of the templates that were looked for, in the order of their numbers in findings.
+    pub(crate) templates: Vec<String>,
     /// Number of the first of the newest rows, of which periods, forecast and motifs are told.
     pub(crate) newest_from: u64,
 }
@@ -86,6 +90,16 @@ impl SeriesReport {
     /// Every finding, by start.
     pub(crate) fn findings(&self) -> &[Finding] {
         &self.analysis.findings
+    }
+
+    /// A finding in plain words.
+    pub(crate) fn explain(&self, finding: &Finding) -> String {
+        let words = finding.explain(&self.name, "");
+        let template = match finding.detail {
+            Detail::Template { index, .. } => self.templates.get(index as usize),
+            _ => None,
+        };
+        template.map_or(words.clone(), |name| format!("template `{name}`: {words}"))
     }
 
     /// Time of a row, to within its bin; of a row behind the end, that of the last.

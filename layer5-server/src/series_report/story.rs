@@ -15,6 +15,8 @@ const EVENTS_MAX: usize = 24;
 const WEIGHT_MIN: f64 = 0.5;
 /// An anomaly this many rows or fewer from a change of level is that change.
 const SAME_ROWS: u64 = 2;
+/// A value closer to what is normal, in spreads, is not what is strange.
+const NEAR_SPREADS: f64 = 2.0;
 /// Anomalous rows fewer rows apart than this belong together, or a two-hundredth of the series.
 const TOGETHER_ROWS: u64 = 12;
 
@@ -27,6 +29,8 @@ pub(crate) enum EventKind {
     Anomaly,
     /// No values, or always the same one.
     Silence,
+    /// A shape that was asked for.
+    Template,
 }
 
 /// Something that happened.
@@ -34,7 +38,7 @@ pub(crate) enum EventKind {
 pub(crate) struct Event {
     /// What sort.
     pub(crate) kind: EventKind,
-    /// `1`, `2` for changes, `A`, `B` for anomalies, `–` for silences.
+    /// `1`, `2` for changes, `A`, `B` for anomalies, `–` for silences, `≈` for shapes that were asked for.
     pub(crate) label: String,
     /// First row and last.
     pub(crate) rows: (u64, u64),
@@ -68,6 +72,7 @@ pub(crate) fn events(report: &SeriesReport) -> Vec<Event> {
     };
     all.extend(groups.map(strange).filter(|e| !is_a_change(e.rows.0)));
     all.extend(silences(report));
+    all.extend(came_again(report));
     all.retain(|event| event.weight >= WEIGHT_MIN);
     all.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     all.truncate(EVENTS_MAX);
@@ -84,6 +89,7 @@ pub(crate) fn events(report: &SeriesReport) -> Vec<Event> {
                 letter(n_groups)
             }
             EventKind::Silence => "–".into(),
+            EventKind::Template => "≈".into(),
         };
     }
     all
@@ -165,7 +171,12 @@ fn strange(group: &[Mark]) -> Event {
         number(distance.abs()),
         number(strongest.baseline),
     );
+    // An alarm is about the way the values go as well; then no single value is far from what is normal.
+    let is_near = distance.abs() < NEAR_SPREADS * strongest.spread;
     let words = match group.len() {
+        1 if is_near => {
+            format!("an unusual course; the value itself, {value}, is near its normal {normal}")
+        }
         1 => format!("the value {value} is {by} {place} its normal {normal}"),
         n => {
             format!("{n} strange rows; the strangest, {value}, is {by} {place} its normal {normal}")
@@ -179,6 +190,24 @@ fn strange(group: &[Mark]) -> Event {
         weight: strongest.strength,
         words,
     }
+}
+
+fn came_again(report: &SeriesReport) -> impl Iterator<Item = Event> + '_ {
+    report.findings().iter().filter_map(|finding| {
+        let Detail::Template { index, fit } = finding.detail else {
+            return None;
+        };
+        let name = report.templates.get(index as usize)?;
+        let (size, base) = (number(finding.magnitude), number(finding.baseline));
+        Some(Event {
+            kind: EventKind::Template,
+            label: String::new(),
+            rows: (report.row_at(finding.start), report.row_at(finding.end)),
+            at: finding.start,
+            weight: finding.score,
+            words: format!("template `{name}` again, {size} high around {base}, fit {fit:.2}"),
+        })
+    })
 }
 
 fn silences(report: &SeriesReport) -> impl Iterator<Item = Event> + '_ {

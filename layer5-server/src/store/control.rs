@@ -53,6 +53,47 @@ pub enum Control {
     },
     /// Something was said to one of the studies that the service keeps for others.
     Study(StudyCommand),
+    /// From here on series are watched so.
+    Watch(WatchSettings),
+}
+
+/// What people have set about the watch, whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WatchSettings {
+    /// By the metric's name.
+    pub metrics: BTreeMap<String, MetricSettings>,
+    /// The shapes to tell of.
+    pub templates: Vec<TemplateSettings>,
+}
+
+/// What was set for one metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricSettings {
+    /// How many times the usual number of false alarms is accepted.
+    pub sensitivity: f64,
+    /// It must not rise beyond this, in the metric's unit.
+    pub upper: Option<f64>,
+    /// It must not fall below this.
+    pub lower: Option<f64>,
+    /// How long ahead of a limit it is told, s.
+    pub ahead_seconds: f64,
+}
+
+/// A shape to tell of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TemplateSettings {
+    /// Its name.
+    pub name: String,
+    /// In which metric it is looked for.
+    pub metric: String,
+    /// In whose series, with `*` for any run of characters.
+    pub agents: String,
+    /// Least correlation that counts.
+    pub fit_min: f64,
+    /// Least height that counts, in the metric's unit.
+    pub height_min: f64,
+    /// The shape.
+    pub values: Vec<f64>,
 }
 
 /// A command for a served study.
@@ -174,6 +215,26 @@ mod tests {
                 command: "{}".into(),
                 at: timestamp,
             }),
+            Control::Watch(WatchSettings {
+                metrics: [(
+                    "m".to_owned(),
+                    MetricSettings {
+                        sensitivity: 1.0,
+                        upper: Some(2.0),
+                        lower: None,
+                        ahead_seconds: 3.0,
+                    },
+                )]
+                .into(),
+                templates: vec![TemplateSettings {
+                    name: "t".into(),
+                    metric: "m".into(),
+                    agents: "*".into(),
+                    fit_min: 0.9,
+                    height_min: 4.0,
+                    values: vec![0.0, 1.0],
+                }],
+            }),
         ]
     }
 
@@ -199,7 +260,7 @@ mod tests {
         assert_eq!(pins, PINS);
     }
 
-    const PINS: [(usize, u32); 9] = [
+    const PINS: [(usize, u32); 10] = [
         (38, 2_549_261_751),
         (41, 1_630_009_813),
         (23, 3_681_741_461),
@@ -209,5 +270,6 @@ mod tests {
         (27, 2_272_919_368),
         (29, 1_201_081_564),
         (32, 2_208_436_421),
+        (78, 613_760_288),
     ];
 }

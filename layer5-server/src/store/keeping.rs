@@ -157,7 +157,7 @@ impl Store {
         seen::visit(&self.seen_dir(), visit, damaged)
     }
 
-    /// Removes log segments whose groups are all older than `at`, as far as history and no kept snapshot need them.
+    /// Removes log segments whose groups are all older than `at`, as far as history, no kept snapshot and no image need them.
     /// Without a snapshot everything is needed. Returns how many segments went.
     ///
     /// # Errors
@@ -176,7 +176,9 @@ impl Store {
         }
         let seq = self.totals().last_seq;
         roll::write(&self.roll_dir(), seq, &self.views, &self.faults)?;
-        let n_dropped = self.log.drop_before(at, keep_from)?;
+        let image_needs_from = self.image_needs_from();
+        let n_dropped = self.log.drop_before(at, keep_from.min(*image_needs_from))?;
+        drop(image_needs_from);
         if let Some(first_seq) = self.log.first_seq() {
             seen::drop_before(&self.seen_dir(), first_seq)?;
         }
@@ -296,13 +298,16 @@ impl Store {
         self.history.buckets(key, from, to, width_nanos)
     }
 
-    /// Bytes of all files of the store.
+    /// Bytes of all files of the store; what a repair or a restore set aside is not the store's.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        log::bytes_under(&self.dir)
+        self.disk_bytes_by_part()
+            .iter()
+            .map(|(_, bytes)| bytes)
+            .sum()
     }
 
-    /// Bytes of the log, of history, of the views and of the snapshots.
+    /// Bytes of the log, of history, of the views and of the snapshots with what goes with them (`seen`, `roll`).
     #[must_use]
     pub fn disk_bytes_by_part(&self) -> [(&'static str, u64); 4] {
         let under = |name: &str| log::bytes_under(&self.dir.join(name));
@@ -311,7 +316,10 @@ impl Store {
             ("log", under("log")),
             ("history", under("history")),
             ("views", views.map_or(0, |metadata| metadata.len())),
-            ("snapshots", under("snapshots")),
+            (
+                "snapshots",
+                under("snapshots") + under("seen") + under("roll"),
+            ),
         ]
     }
 

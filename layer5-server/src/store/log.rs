@@ -128,7 +128,7 @@ impl Log {
     }
 
     fn append_to_new_segment(&self, group: &Group, bytes: &[u8]) -> Result<(), redb::Error> {
-        let name = format!("{:020}-{}.redb", group.seq, group.at.millis());
+        let name = segment_name(group.seq, group.at);
         let path = self.dir.join(&name);
         let unnamed = self.dir.join(format!("{name}.new"));
         let database = medium::open(&unnamed, self.cache_bytes, false, &self.faults)?;
@@ -203,22 +203,24 @@ impl Log {
             next_seq: seq.max(1),
             last_seq,
             reading: None,
-            last_bytes: 0,
             failed: false,
         }
     }
 
-    /// The same groups, each with the bytes that it takes in the log.
-    pub(super) fn groups_with_size(
+    /// The same groups, each with the bytes that it is in the log.
+    pub(super) fn records(
         self: &Arc<Self>,
         seq: u64,
         last_seq: u64,
-    ) -> impl Iterator<Item = Result<(Group, u64), ReadError>> {
+    ) -> impl Iterator<Item = Result<(Group, Vec<u8>), ReadError>> {
         let mut groups = self.groups(seq, last_seq);
-        std::iter::from_fn(move || {
-            let group = groups.next()?;
-            Some(group.map(|group| (group, groups.last_bytes)))
-        })
+        std::iter::from_fn(move || groups.next_record())
+    }
+
+    /// Where each segment begins, oldest first.
+    pub(super) fn segment_starts(&self) -> Vec<u64> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.keys().copied().collect()
     }
 
     /// The database that holds `seq`, the file it is in, and the first position of the segment after it.
@@ -303,13 +305,20 @@ pub struct Groups {
     next_seq: u64,
     last_seq: u64,
     reading: Option<Reading>,
-    /// Size of the group read last.
-    last_bytes: u64,
     failed: bool,
 }
 
 impl Groups {
-    fn read_next(&mut self) -> Result<Group, ReadError> {
+    fn next_record(&mut self) -> Option<Result<(Group, Vec<u8>), ReadError>> {
+        if self.failed || self.next_seq > self.last_seq {
+            return None;
+        }
+        let record = self.read_next();
+        self.failed = record.is_err();
+        Some(record)
+    }
+
+    fn read_next(&mut self) -> Result<(Group, Vec<u8>), ReadError> {
         let seq = self.next_seq;
         if self
             .reading
@@ -339,8 +348,7 @@ impl Groups {
             return Err(ReadError::damaged(&reading.file, place(), detail));
         }
         self.next_seq += 1;
-        self.last_bytes = bytes.len() as u64;
-        Ok(group)
+        Ok((group, bytes))
     }
 }
 
@@ -348,16 +356,17 @@ impl Iterator for Groups {
     type Item = Result<Group, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed || self.next_seq > self.last_seq {
-            return None;
-        }
-        let group = self.read_next();
-        self.failed = group.is_err();
-        Some(group)
+        let record = self.next_record()?;
+        Some(record.map(|(group, _bytes)| group))
     }
 }
 
-fn parse_name(name: &str) -> Option<(u64, Timestamp)> {
+/// The name of the segment that begins with group `seq` of the time `at`.
+pub(super) fn segment_name(seq: u64, at: Timestamp) -> String {
+    format!("{seq:020}-{}.redb", at.millis())
+}
+
+pub(super) fn parse_name(name: &str) -> Option<(u64, Timestamp)> {
     let (seq, millis) = name.strip_suffix(".redb")?.split_once('-')?;
     Some((
         seq.parse().ok()?,
@@ -388,11 +397,21 @@ pub(super) fn first_at(file: &Path) -> Timestamp {
 
 /// Adds the pieces of a group, durably.
 pub(super) fn write_group(database: &Database, seq: u64, bytes: &[u8]) -> Result<(), redb::Error> {
+    write_groups(database, [(seq, bytes)])
+}
+
+/// Adds the pieces of several groups, durably and together.
+pub(super) fn write_groups<'a>(
+    database: &Database,
+    groups: impl IntoIterator<Item = (u64, &'a [u8])>,
+) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
-        let mut groups = transaction.open_table(GROUPS)?;
-        for (piece, bytes) in (0_u32..).zip(bytes.chunks(PIECE_BYTES)) {
-            groups.insert((seq, piece), bytes)?;
+        let mut table = transaction.open_table(GROUPS)?;
+        for (seq, bytes) in groups {
+            for (piece, bytes) in (0_u32..).zip(bytes.chunks(PIECE_BYTES)) {
+                table.insert((seq, piece), bytes)?;
+            }
         }
     }
     transaction.commit()?;

@@ -9,6 +9,7 @@
 //!
 //! ```text
 //! data/lock           who has the folder
+//! data/epoch          how often it was opened, so that an earlier opening knows that it is over
 //! data/log/*.redb     groups, in segments of bounded size
 //! data/views.redb     what they amount to
 //! data/snapshots/*.l5 state of the shards and the tuner at a position of the log
@@ -22,9 +23,11 @@
 
 mod columns;
 mod control;
+mod epoch;
 mod error;
 mod group;
 mod history;
+mod image;
 mod keeping;
 mod lock;
 mod log;
@@ -32,6 +35,7 @@ mod medium;
 mod query;
 mod record;
 mod repair;
+pub(crate) mod restored;
 mod roll;
 mod seen;
 mod snapshot;
@@ -46,10 +50,14 @@ use layer5_core::codec::PAYLOAD_BYTES_MAX;
 use layer5_core::{PatternEvent, PatternKind, Rejection, Timestamp};
 use uuid::Uuid;
 
-pub use control::{Ask, Control, EvolutionFeedback, ResourceNotice, StudyCommand};
+pub use control::{
+    Ask, Control, EvolutionFeedback, MetricSettings, ResourceNotice, StudyCommand,
+    TemplateSettings, WatchSettings,
+};
 pub use error::{CommitError, OpenError, ReadError};
 pub use group::{Effects, Evaluation, Group, StoredRecommendation, StoredReport, Totals};
 pub use history::{Bucket, HistorySize, Pace, Retention, Tidied};
+pub use image::{CHUNK_BYTES, Contents, Image, Rebuild};
 pub use log::Groups;
 pub use medium::Faults;
 pub use query::{
@@ -117,6 +125,9 @@ pub struct Store {
     disk_bytes_max: AtomicU64,
     /// Bytes of groups since a snapshot was begun.
     tail_bytes: AtomicU64,
+    /// The oldest group that an [`Image`] still needs; the largest number without one. Held while log segments go.
+    image_needs_from: Mutex<u64>,
+    epoch: epoch::Epoch,
     _lock: lock::FolderLock,
 }
 
@@ -151,6 +162,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         let lock = lock::FolderLock::take(dir)?;
+        restored::take(dir).map_err(|e| OpenError::io(dir, e))?;
         let (views, applied) = views::Views::open(dir, config.views_cache_bytes, faults)?;
         let log_dir = dir.join("log");
         let cache_bytes = config.log_cache_bytes;
@@ -194,11 +206,13 @@ impl Store {
             over_budget_bytes: AtomicU64::new(0),
             disk_bytes_max: AtomicU64::new(u64::MAX),
             tail_bytes: AtomicU64::new(0),
+            image_needs_from: Mutex::new(u64::MAX),
             writer: Mutex::new(Writer {
                 totals,
                 groups_since_checkpoint: 0,
             }),
             poisoned: AtomicBool::new(false),
+            epoch: epoch::Epoch::claim(dir)?,
             _lock: lock,
         };
         store.catch_up(applied, totals.last_seq)?;
@@ -213,8 +227,9 @@ impl Store {
             return Ok(());
         };
         let from = first_seq.max(self.history.flushed_seq() + 1);
-        for read in self.log.groups_with_size(from, last_seq) {
-            let (group, n_bytes) = read?;
+        for read in self.log.records(from, last_seq) {
+            let (group, bytes) = read?;
+            let n_bytes = bytes.len() as u64;
             if self.history.is_head_full() {
                 self.history.flush()?;
             }
@@ -257,6 +272,7 @@ impl Store {
                 found: group.seq,
             });
         }
+        self.check_epoch()?;
         self.check_space()?;
         self.check_budget()?;
         self.make_room_in_head()?;
@@ -299,6 +315,28 @@ impl Store {
             .map_err(|e| self.poison(e))?;
         writer.groups_since_checkpoint = 0;
         Ok(())
+    }
+
+    /// The number of this opening of the folder; a later one has a higher number.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.ours()
+    }
+
+    /// Whether the folder is still this opening's own: false when another process has opened it since, which only a
+    /// file system that gives locks away allows. Nothing may be written or delivered then.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.epoch.newer().is_none()
+    }
+
+    fn check_epoch(&self) -> Result<(), CommitError> {
+        let Some(recorded) = self.epoch.newer() else {
+            return Ok(());
+        };
+        self.poisoned.store(true, Ordering::SeqCst);
+        let ours = self.epoch.ours();
+        Err(CommitError::Fenced { ours, recorded })
     }
 
     fn check_space(&self) -> Result<(), CommitError> {

@@ -1,5 +1,5 @@
-//! What the dedup window has seen, written beside the log: to read it back from the log itself takes ten times as long,
-//! since every sample comes with it.
+//! What the dedup window has seen, written beside the log: to read it back from the log itself means to decode every sample
+//! that came with it.
 //! In: the entries of each group, from the committer. Out: the same by group, oldest first. Called from: [`super::Store`].
 //! Layout: `seen/<last group>.l5`, a file for each snapshot with what was seen since the one before; of the form of
 //! [`super::snapshot`], its parts named by their groups, an entry 24 bytes.

@@ -292,7 +292,12 @@ pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ReadError> {
 }
 
 fn path_of(dir: &Path, seq: u64) -> PathBuf {
-    dir.join(format!("{seq:020}.l5"))
+    dir.join(file_name(seq))
+}
+
+/// The name of the snapshot of position `seq`.
+pub(super) fn file_name(seq: u64) -> String {
+    format!("{seq:020}.l5")
 }
 
 fn next_frame(file: &mut impl Read) -> Result<Vec<u8>, DecodeError> {

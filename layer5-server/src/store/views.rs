@@ -8,6 +8,7 @@
 
 mod advice;
 mod dead_letters;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use advice::Advice;
+pub(super) use tables::FrozenViews;
 
 use super::control::Control;
 use super::error::{OpenError, ReadError};

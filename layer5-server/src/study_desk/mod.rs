@@ -4,20 +4,23 @@
 //! service and the journal of the command line rebuild it; a command that is refused changes nothing; every limit has a
 //! name here.
 
+mod answer;
 mod command;
+mod init;
+mod params;
 
 use std::collections::BTreeMap;
 
-pub(crate) use command::Command;
-use layer5_optimize::{
-    Domain, Outcome, Point, Space, Study, Trial, TrialId, TrialState, Value as ParameterValue,
-};
+pub(crate) use answer::{importances, in_short, recommendation, trials};
+pub(crate) use command::{Ask, Command, Init, Intermediate, Learn, Observe, Rows, Tell};
+use layer5_optimize::{Study, TrialId, Verdict};
+pub(crate) use params::params;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Trials asked for at once, at most.
 const ASKED_MAX: usize = 256;
-/// Trials of one study, at most.
+/// Trials of one study, at most; and results brought to it, at most.
 const TRIALS_MAX: usize = 20_000;
 /// Studies that the service holds, at most.
 pub(crate) const STUDIES_MAX: usize = 1000;
@@ -33,12 +36,12 @@ pub(crate) fn answer(study: &mut Option<Study>, command: Command) -> Result<Valu
     }
     let study = study.as_mut().ok_or(r#"send {"cmd":"init",...} first"#)?;
     match command {
-        Command::Ask { n: None } => {
+        Command::Ask(Ask { n: None }) => {
             room(study, 1)?;
             let trial = study.ask();
-            Ok(asked(&study.config().space, &trial))
+            Ok(answer::asked(study, &trial))
         }
-        Command::Ask { n: Some(n) } => {
+        Command::Ask(Ask { n: Some(n) }) => {
             if !(1..=ASKED_MAX).contains(&n) {
                 return Err(format!(
                     "n = {n}: 1 to {ASKED_MAX} trials can be asked for at once"
@@ -46,108 +49,56 @@ pub(crate) fn answer(study: &mut Option<Study>, command: Command) -> Result<Valu
             }
             room(study, n)?;
             let trials = study.ask_n(n);
-            let space = &study.config().space;
-            Ok(json!({ "trials": trials.iter().map(|t| asked(space, t)).collect::<Vec<_>>() }))
+            let rows = trials.iter().map(|trial| answer::asked(study, trial));
+            Ok(json!({ "trials": rows.collect::<Vec<_>>() }))
         }
-        Command::Tell { id, value } => {
-            let outcome = value.map_or(Outcome::Failed, Outcome::Value);
-            study
-                .tell(TrialId(id), outcome)
-                .map_err(|e| e.to_string())?;
+        Command::Tell(tell) => {
+            let id = TrialId(tell.id);
+            let outcome = tell.outcome()?;
+            study.tell(id, outcome).map_err(|e| e.to_string())?;
             Ok(json!({ "ok": true }))
         }
-        Command::Observe { params, value } => {
-            let point = point(&study.config().space, &params)?;
-            study.observe(point, value).map_err(|e| e.to_string())?;
+        Command::Intermediate(Intermediate { id, step, value }) => {
+            let verdict = study.report(TrialId(id), step, value);
+            let verdict = verdict.map_err(|e| e.to_string())?;
+            Ok(json!({ "ok": true, "stop": verdict == Verdict::Stop }))
+        }
+        Command::Observe(observe) => {
+            let brought = study.observations().iter().filter(|o| o.trial.is_none());
+            if brought.count() >= TRIALS_MAX {
+                return Err(format!(
+                    "a study takes at most {TRIALS_MAX} results from elsewhere"
+                ));
+            }
+            let point = params::point(&study.config().space, &observe.params)?;
+            let observation = observe.observation(point)?;
+            study.observe_all(observation).map_err(|e| e.to_string())?;
             Ok(json!({ "ok": true }))
         }
-        Command::Recommend {} => recommended(study),
-        Command::Trials {} => Ok(json!({ "trials": trials(study) })),
+        Command::Learn(_) => {
+            Err("there is no other study here; send its results by `observe`".into())
+        }
+        Command::Close {} => {
+            study.close();
+            Ok(json!({ "ok": true }))
+        }
+        Command::Recommend {} => recommendation(study),
+        Command::Importances {} => importances(study),
+        Command::Trials(rows) => trials(study, &rows),
         Command::Init(_) | Command::Quit {} => Ok(json!({ "ok": true })),
     }
 }
 
 fn room(study: &Study, n: usize) -> Result<(), String> {
+    if study.is_closed() {
+        return Err("the study is closed: nothing can be asked or told any more".into());
+    }
     match study.trials().len() + n <= TRIALS_MAX {
         true => Ok(()),
         false => Err(format!(
             "a study has at most {TRIALS_MAX} trials; begin another with what this one found"
         )),
     }
-}
-
-fn asked(space: &Space, trial: &Trial) -> Value {
-    json!({
-        "id": trial.id.0,
-        "params": params(space, &trial.point),
-        "proposed_by": trial.proposed_by.name(),
-        "why": trial.why.to_string(),
-    })
-}
-
-fn recommended(study: &Study) -> Result<Value, String> {
-    let best = study.recommend().ok_or("nothing was told yet")?;
-    Ok(json!({
-        "params": params(&study.config().space, &best.point),
-        "predicted": best.predicted.mean,
-        "interval": [best.predicted.lower, best.predicted.upper],
-    }))
-}
-
-/// Every trial with its state.
-pub(crate) fn trials(study: &Study) -> Vec<Value> {
-    let row = |trial: &Trial| {
-        let mut row = asked(&study.config().space, trial);
-        row["state"] = json!(trial.state.name());
-        if let TrialState::Told(value) = trial.state {
-            row["value"] = json!(value);
-        }
-        row
-    };
-    study.trials().iter().map(row).collect()
-}
-
-/// A point as the names and values that a caller knows.
-pub(crate) fn params(space: &Space, point: &Point) -> Map<String, Value> {
-    let each = space.parameters().iter().zip(point.values()).enumerate();
-    each.map(|(index, (parameter, &value))| {
-        let value = match value {
-            ParameterValue::Float(x) => json!(x),
-            ParameterValue::Int(x) => json!(x),
-            other => json!(space.choice_name(index, other)),
-        };
-        (parameter.name.clone(), value)
-    })
-    .collect()
-}
-
-/// The point that a caller's names and values mean.
-fn point(space: &Space, params: &Map<String, Value>) -> Result<Point, String> {
-    let unknown = params
-        .keys()
-        .find(|name| space.parameters().iter().all(|p| p.name != **name));
-    if let Some(name) = unknown {
-        return Err(format!("no parameter `{name}` in this study"));
-    }
-    let value = |parameter: &layer5_optimize::Parameter| {
-        let name = &parameter.name;
-        let given = params
-            .get(name)
-            .ok_or_else(|| format!("params: `{name}` is missing"))?;
-        let read = match &parameter.domain {
-            Domain::Float { .. } => given.as_f64().map(ParameterValue::Float),
-            Domain::Int { .. } => given.as_i64().map(ParameterValue::Int),
-            Domain::Categorical { choices } | Domain::Ordinal { choices } => given
-                .as_str()
-                .and_then(|given| choices.iter().position(|choice| choice == given))
-                .map(ParameterValue::Choice),
-            _ => None,
-        };
-        read.ok_or_else(|| format!("params: {given} is no value of `{name}`"))
-    };
-    let values: Result<Vec<ParameterValue>, String> =
-        space.parameters().iter().map(value).collect();
-    Ok(Point(values?))
 }
 
 /// Why the service refuses a command for a study.
@@ -197,12 +148,34 @@ impl Desks {
             self.studies.insert(name.to_owned(), study);
             return Ok(json!({ "ok": true, "study": name }));
         }
+        if let Command::Learn(Learn { from }) = command {
+            return self.learn(name, &from);
+        }
         // Taken out and put back, so that a study is never half there.
         let mut study = Some(self.studies.remove(name).ok_or_else(no_such)?);
         let answered = answer(&mut study, command);
         self.studies
             .extend(study.map(|study| (name.to_owned(), study)));
         answered.map_err(Refusal::Command)
+    }
+
+    /// A warm start: what `from` was told is taken over where it fits.
+    fn learn(&mut self, name: &str, from: &str) -> Result<Value, Refusal> {
+        self.get(name)?;
+        let other = self.get(from)?.clone();
+        let study = self.studies.get_mut(name).expect("looked up above");
+        let refused = |why: &str| Err(Refusal::Command(why.into()));
+        if name == from {
+            return refused("a study can't learn from itself");
+        }
+        if study.is_closed() {
+            return refused("the study is closed: nothing can be asked or told any more");
+        }
+        if study.observations().len() + other.observations().len() > 2 * TRIALS_MAX {
+            return refused("together they have more results than a study takes");
+        }
+        let taken = study.learn_from(&other);
+        Ok(json!({ "ok": true, "taken": taken, "of": other.observations().len() }))
     }
 
     /// One study.
@@ -212,51 +185,24 @@ impl Desks {
             .ok_or_else(|| Refusal::NoSuchStudy(name.to_owned()))
     }
 
-    /// Every study in a few numbers.
-    pub(crate) fn list(&self) -> Vec<Value> {
-        self.studies
-            .iter()
-            .map(|(name, study)| in_short(name, study))
-            .collect()
+    /// Studies in a few numbers, in the order of their names: a page of at most `limit` after the name `after`.
+    pub(crate) fn list(&self, after: Option<&str>, limit: usize) -> (Vec<Value>, Option<&str>) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let mut rows = self.studies.range::<str, _>((from, Unbounded));
+        let page: Vec<(&String, &Study)> = rows.by_ref().take(limit).collect();
+        let next = rows.next().and(page.last()).map(|(name, _)| name.as_str());
+        (
+            page.iter()
+                .map(|(name, study)| in_short(name, study))
+                .collect(),
+            next,
+        )
     }
 }
 
 /// The command that ends a study of the service.
 pub(crate) const DELETE: &str = r#"{"cmd":"delete"}"#;
-
-/// A study in a few numbers.
-pub(crate) fn in_short(name: &str, study: &Study) -> Value {
-    let pending = study
-        .trials()
-        .iter()
-        .filter(|t| t.state == TrialState::Pending)
-        .count();
-    let failed = study
-        .trials()
-        .iter()
-        .filter(|t| t.state == TrialState::Failed)
-        .count();
-    let best = study.incumbent();
-    json!({
-        "name": name,
-        "trials": study.trials().len(),
-        "pending": pending,
-        "failed": failed,
-        "observations": study.observations().len(),
-        "best": best.map(|best| json!({
-            "value": best.value,
-            "params": params(&study.config().space, &best.point),
-        })),
-    })
-}
-
-/// What a study is asked that changes nothing.
-///
-/// # Errors
-/// Why there is no answer yet, in words.
-pub(crate) fn recommendation(study: &Study) -> Result<Value, String> {
-    recommended(study)
-}
 
 #[cfg(test)]
 mod tests {
@@ -288,13 +234,15 @@ mod tests {
         assert_eq!(first, run().0);
         assert_eq!(first[1]["trials"].as_array().map(Vec::len), Some(4));
         assert_eq!(first[5]["id"], 4);
-        let short = &desks.list()[0];
+        let short = &desks.list(None, 9).0[0];
         assert_eq!(
             (&short["trials"], &short["pending"], &short["failed"]),
             (&json!(5), &json!(3), &json!(1))
         );
         assert_eq!(short["best"]["value"], 0.5);
-        let rows = trials(desks.get("s").expect("it is there"));
+        let rows = trials(desks.get("s").expect("it is there"), &Rows::default())
+            .expect("no state")["trials"]
+            .clone();
         assert_eq!(
             (&rows[2]["state"], &rows[2]["value"]),
             (&json!("told"), &json!(1.5))
@@ -312,7 +260,7 @@ mod tests {
         assert!(matches!(say(&mut desks, INIT), Err(Refusal::Exists(_))));
         say(&mut desks, r#"{"cmd":"ask"}"#).expect("one trial");
         say(&mut desks, r#"{"cmd":"tell","id":0,"value":1}"#).expect("its outcome");
-        let before = desks.list();
+        let before = desks.list(None, 9).0;
         for bad in [
             "not json",
             r#"{"cmd":"ask","n":0}"#,
@@ -330,8 +278,8 @@ mod tests {
                 "{bad}"
             );
         }
-        assert_eq!(desks.list(), before);
+        assert_eq!(desks.list(None, 9).0, before);
         say(&mut desks, DELETE).expect("it is there");
-        assert!(desks.list().is_empty());
+        assert!(desks.list(None, 9).0.is_empty());
     }
 }

@@ -127,6 +127,7 @@ pub fn mixed(seed: u64) -> Vec<Problem> {
                 space,
                 minimum: 0.0,
                 noise_sd: 0.0,
+                shift: None,
                 f: Box::new(f),
             }
         })

@@ -1,6 +1,7 @@
 //! A function to be minimised, with its space and its known minimum.
 //! In: a closure over a caller's point. Out: a [`Problem`]. Called from: [`super::public`], [`super::drawn`],
-//! [`super::run`]. Invariants: a value is that of the point alone; noise is added by who runs it.
+//! [`super::shifted`], [`super::run`]. Invariants: a value is that of the point and, where the minimum moves, of the run;
+//! noise is added by who runs it.
 
 use std::f64::consts::PI;
 use std::fmt;
@@ -8,6 +9,8 @@ use std::fmt;
 use layer5_optimize::{Domain, Parameter, Point, Space, Value};
 use rand::RngExt;
 use rand_pcg::Pcg64;
+
+use super::shifted::Shift;
 
 pub(super) type Objective = Box<dyn Fn(&Point) -> f64 + Sync + Send>;
 
@@ -21,6 +24,8 @@ pub struct Problem {
     pub minimum: f64,
     /// Standard deviation of the noise added to each told value.
     pub noise_sd: f64,
+    /// Where the minimum is in each run, if it moves.
+    pub(super) shift: Option<Shift>,
     pub(super) f: Objective,
 }
 
@@ -33,14 +38,23 @@ impl fmt::Debug for Problem {
 }
 
 impl Problem {
-    /// The noise-free value.
+    /// The noise-free value, unshifted.
     #[must_use]
     pub fn value(&self, point: &Point) -> f64 {
         (self.f)(point)
     }
+
+    /// The noise-free value in the run of this seed.
+    #[must_use]
+    pub fn value_in_run(&self, point: &Point, seed: u64) -> f64 {
+        match &self.shift {
+            None => self.value(point),
+            Some(shift) => self.value(&shift.undone(point, seed)),
+        }
+    }
 }
 
-pub(super) fn normal(rng: &mut Pcg64) -> f64 {
+pub(crate) fn normal(rng: &mut Pcg64) -> f64 {
     let (a, b): (f64, f64) = (rng.random(), rng.random());
     (-2.0 * (1.0 - a).ln()).sqrt() * (2.0 * PI * b).cos()
 }
@@ -70,6 +84,7 @@ pub(super) fn boxed(
         space: Space::new(parameters.collect()).expect("bounds are ordered"),
         minimum,
         noise_sd: 0.0,
+        shift: None,
         f: Box::new(move |point| f(&floats(point))),
     }
 }

@@ -11,18 +11,38 @@ use super::problem::{Problem, boxed, floats, noisy};
 /// The functions of the literature.
 #[must_use]
 pub fn all() -> Vec<Problem> {
+    let floats = over_floats().into_iter().map(|(problem, _)| problem);
+    floats.chain([mixed6()]).collect()
+}
+
+/// Those over floats, each with a place of its minimum.
+pub(super) fn over_floats() -> Vec<(Problem, Vec<f64>)> {
+    let branin_at = vec![PI, 2.275];
+    let hartmann6_at = vec![0.20169, 0.150_011, 0.476_874, 0.275_332, 0.311_652, 0.6573];
+    let michalewicz_at = vec![2.202_906, PI / 2.0, 1.284_992, 1.923_058, 1.720_470];
     vec![
-        branin(),
-        hartmann3(),
-        hartmann6(),
-        boxed("ackley5", &[(-32.768, 32.768); 5], 0.0, ackley),
-        boxed("rosenbrock4", &[(-5.0, 10.0); 4], 0.0, rosenbrock),
-        boxed("levy6", &[(-10.0, 10.0); 6], 0.0, levy),
-        boxed("rastrigin5", &[(-5.12, 5.12); 5], 0.0, rastrigin),
-        boxed("michalewicz5", &[(0.0, PI); 5], -4.687_658_179, michalewicz),
-        noisy(branin(), 5.0),
-        noisy(hartmann6(), 0.1),
-        mixed6(),
+        (branin(), branin_at.clone()),
+        (hartmann3(), vec![0.114_614, 0.555_649, 0.852_547]),
+        (hartmann6(), hartmann6_at.clone()),
+        (
+            boxed("ackley5", &[(-32.768, 32.768); 5], 0.0, ackley),
+            vec![0.0; 5],
+        ),
+        (
+            boxed("rosenbrock4", &[(-5.0, 10.0); 4], 0.0, rosenbrock),
+            vec![1.0; 4],
+        ),
+        (boxed("levy6", &[(-10.0, 10.0); 6], 0.0, levy), vec![1.0; 6]),
+        (
+            boxed("rastrigin5", &[(-5.12, 5.12); 5], 0.0, rastrigin),
+            vec![0.0; 5],
+        ),
+        (
+            boxed("michalewicz5", &[(0.0, PI); 5], -4.687_658_179, michalewicz),
+            michalewicz_at,
+        ),
+        (noisy(branin(), 5.0), branin_at),
+        (noisy(hartmann6(), 0.1), hartmann6_at),
     ]
 }
 
@@ -149,6 +169,7 @@ fn mixed6() -> Problem {
         space,
         minimum: 0.0,
         noise_sd: 0.0,
+        shift: None,
         f: Box::new(f),
     }
 }

@@ -21,7 +21,8 @@ pub fn regrets(problem: &Problem, sampler: SamplerKind, budgets: &[usize], seed:
     let mut found = Vec::new();
     for n in 1..=budgets.last().copied().unwrap_or(0) {
         let trial = study.ask();
-        let value = problem.value(&trial.point) + problem.noise_sd * normal(&mut noise);
+        let value =
+            problem.value_in_run(&trial.point, seed) + problem.noise_sd * normal(&mut noise);
         study
             .tell(trial.id, Outcome::Value(value))
             .expect("the trial is pending");
@@ -31,7 +32,7 @@ pub fn regrets(problem: &Problem, sampler: SamplerKind, budgets: &[usize], seed:
             } else {
                 study.incumbent().expect("a value was told").point.clone()
             };
-            found.push((problem.value(&point) - problem.minimum).max(REGRET_MIN));
+            found.push((problem.value_in_run(&point, seed) - problem.minimum).max(REGRET_MIN));
         }
     }
     found
@@ -53,7 +54,7 @@ pub(super) fn random_log_regret(problem: &Problem, budgets: &[usize]) -> Vec<f64
         let mut best = (f64::INFINITY, f64::INFINITY);
         let mut b = 0;
         for n in 1..=budgets.last().copied().unwrap_or(0) {
-            let value = problem.value(&study.ask().point);
+            let value = problem.value_in_run(&study.ask().point, seed);
             let told = value + problem.noise_sd * normal(&mut noise);
             if told < best.0 {
                 best = (told, value);

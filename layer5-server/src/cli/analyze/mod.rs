@@ -24,8 +24,10 @@ use super::{
     series_file::{DateOrder, Hints, Row, SeriesFile},
 };
 use crate::{
+    config::checked_templates as templates_of,
     report_page::series_page,
     series_report::{Gathering, Judged, ROWS_HELD_MAX, SeriesReport},
+    store::TemplateSettings,
 };
 
 /// Values that are forecast when no number is asked for.
@@ -71,6 +73,9 @@ pub(super) struct AnalyzeArgs {
     /// A column of values, by name or number; may be given more than once, `all` takes all [default: `value`, else all]
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     column: Vec<String>,
+    /// Shapes to look for in every column: `[[template]]` tables, as the service takes them (docs/formats.md)
+    #[arg(long, value_name = "FILE.toml")]
+    templates: Option<PathBuf>,
     /// The column of times, by name or number [default: told by its name or content]
     #[arg(long, value_name = "COLUMN")]
     time: Option<String>,
@@ -128,7 +133,8 @@ fn report(args: &AnalyzeArgs) -> Result<(), Failure> {
         .as_deref()
         .map(|path| Scores::create(path, &file, args))
         .transpose()?;
-    let (gathered, mut notes) = read(&mut file, scores.as_mut())?;
+    let templates = templates(args.templates.as_deref())?;
+    let (gathered, mut notes) = read(&mut file, &templates, scores.as_mut())?;
     if let Some(scores) = scores {
         scores.finish()?;
     }
@@ -166,6 +172,21 @@ fn report(args: &AnalyzeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The templates of a file, checked as the service checks them.
+fn templates(path: Option<&Path>) -> Result<Vec<TemplateSettings>, Failure> {
+    let Some(path) = path else {
+        return Ok(Vec::new());
+    };
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(66, format!("cannot read {name}: {error}")))?;
+    let found = templates_of(&name.to_string(), &text).map_err(|e| Failure::new(65, e))?;
+    if found.is_empty() {
+        return Err(Failure::new(65, format!("{name}: no [[template]] in it")));
+    }
+    Ok(found.iter().map(TemplateSettings::from).collect())
+}
+
 fn say(words: &str) {
     let _closed = writeln!(std::io::stderr(), "layer5: {words}");
 }
@@ -173,10 +194,14 @@ fn say(words: &str) {
 /// Reads the whole file: what was gathered of each column, and what was noticed on the way.
 fn read(
     file: &mut SeriesFile,
+    templates: &[TemplateSettings],
     mut scores: Option<&mut Scores>,
 ) -> Result<(Vec<Gathering>, Vec<String>), Failure> {
     let names = file.names();
-    let mut gathered: Vec<Gathering> = names.iter().map(|name| Gathering::new(name)).collect();
+    let mut gathered: Vec<Gathering> = names
+        .iter()
+        .map(|name| Gathering::new(name, templates))
+        .collect();
     let mut notes = Vec::new();
     let mut progress = Progress::new(file.progress().0);
     let mut row = Row::default();

@@ -39,7 +39,7 @@ pub(super) fn everything(reports: &[SeriesReport], notes: &[String]) -> String {
                 id,
                 agent_id: String::new(),
                 metric: report.name.clone(),
-                explanation: finding.explain(&report.name, ""),
+                explanation: report.explain(finding),
                 finding: *finding,
             });
         let mut summary = json!(report.analysis.summary);
@@ -109,7 +109,7 @@ pub(super) fn findings(reports: &[SeriesReport]) -> String {
     rows(reports, &keys, |report| {
         let object = |finding: &layer5_core::Finding| {
             let mut object = json!(finding);
-            object["explanation"] = json!(finding.explain(&report.name, ""));
+            object["explanation"] = json!(report.explain(finding));
             object
         };
         report.findings().iter().map(object).collect()

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use comfy_table::{Table, presets};
+use layer5_core::event::Detail;
 
 use super::sparkline::sparkline;
 use crate::{
@@ -54,7 +55,9 @@ fn one(report: &SeriesReport) -> String {
                 .any(|e| e.kind == kind && rows.contains(&e.rows.0))
                 .then_some(mark)
         };
-        is(EventKind::Change, '|').or_else(|| is(EventKind::Anomaly, '!'))
+        is(EventKind::Change, '|')
+            .or_else(|| is(EventKind::Anomaly, '!'))
+            .or_else(|| is(EventKind::Template, '~'))
     };
     let (line, marks) = sparkline(&values, PICTURE_WIDTH, mark);
     let trend = summary.trend.map_or_else(
@@ -93,6 +96,13 @@ fn one(report: &SeriesReport) -> String {
         report.n_anomalies,
         next.join(", "),
     );
+    if !report.templates.is_empty() {
+        let again = report.findings().iter();
+        let n = again
+            .filter(|f| matches!(f.detail, Detail::Template { .. }))
+            .count();
+        let _ = writeln!(out, "templates      {n}   (~ in the picture)");
+    }
     if report.rows_per_bin > 1 {
         let _ = writeln!(
             out,

@@ -2,7 +2,7 @@
 //! In: groups, live or replayed. Out: full rings, which make the committer wait. Called from: [`Committer`].
 //! Invariants: everybody is fed in log order; while a ring is full the inbox is emptied, so the circle can't lock.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use crossbeam::channel::TrySendError;
 use layer5_core::Timestamp;
@@ -11,6 +11,7 @@ use layer5_ingest::{Arrival, shard_of};
 use super::{Committer, FULL_PAUSE, INBOX_TAKEN_MAX};
 use crate::{
     pipeline::{ShardFeed, StudiesFeed, TunerFeed},
+    refinery::asked::Asked,
     store::{Control, Group},
 };
 
@@ -44,6 +45,7 @@ impl Committer {
         let share = arrivals.len() / n_shards + arrivals.len() / 16 + 16;
         let mut feeds: Vec<Vec<ShardFeed>> =
             (0..n_shards).map(|_| Vec::with_capacity(share)).collect();
+        self.tell_asked(group, &mut feeds);
         let mut since = since.iter().peekable();
         for (i, arrival) in arrivals.iter().enumerate() {
             let idx = shard_of(arrival.agent, n_shards);
@@ -91,6 +93,32 @@ impl Committer {
                 log_factor: moved.log_factor,
                 settle_len: moved.settle_len,
             });
+        }
+    }
+
+    /// Settings of the watch hold from the samples of their own group on.
+    fn tell_asked(&mut self, group: &Group, feeds: &mut [Vec<ShardFeed>]) {
+        let newest = group
+            .controls
+            .iter()
+            .rev()
+            .find_map(|control| match control {
+                Control::Watch(settings) => Some(settings),
+                _ => None,
+            });
+        let Some(settings) = newest.filter(|settings| **settings != self.watch) else {
+            return;
+        };
+        self.watch.clone_from(settings);
+        let asked = Arc::new(Asked::new(settings, &self.names));
+        for (idx, feed) in feeds.iter_mut().enumerate() {
+            let mut waiting = Arc::clone(&asked);
+            while let Err(TrySendError::Full(back)) = self.asked[idx].try_send(waiting) {
+                waiting = back;
+                self.read_inbox(INBOX_TAKEN_MAX);
+                std::thread::sleep(FULL_PAUSE);
+            }
+            feed.push(ShardFeed::Asked);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     clock,
     counters::Component,
     pipeline::{Part, ShardFeed, StudiesFeed, TunerFeed, settings_known::SettingsKnown},
-    store::{CommitError, Group, SeenSince},
+    store::{CommitError, Group, SeenSince, WatchSettings},
 };
 
 /// How the bookmark is written into a snapshot.
@@ -22,6 +22,14 @@ pub(crate) const BOOKMARK_FORMAT: Format = Format {
     kind: 22,
     version: 1,
 };
+
+/// How the settings of the watch are written into a snapshot.
+pub(crate) const WATCH_FORMAT: Format = Format {
+    kind: 24,
+    version: 1,
+};
+/// The part of a snapshot that holds them.
+pub(crate) const WATCH_PART: &str = "watch";
 
 /// The log may grow by this much, bytes, before a snapshot is begun whatever else holds: a crash while it is written
 /// leaves less than twice as much to be replayed, under 128 MiB.
@@ -64,6 +72,7 @@ pub(super) struct Snapshots {
 struct Gathering {
     seq: u64,
     bookmark: Bookmark,
+    watch: WatchSettings,
     /// Shards that are not through.
     shards_missing: usize,
     /// Of the tuner and the studies, as many as are not through.
@@ -115,6 +124,7 @@ impl Committer {
         self.state.snapshots.gathering = Some(Gathering {
             seq,
             bookmark,
+            watch: self.watch.clone(),
             shards_missing: self.shards.len(),
             models_missing: 2,
             began: Instant::now(),
@@ -159,13 +169,18 @@ impl Committer {
             return;
         }
         let Some(Gathering {
-            bookmark, began, ..
+            bookmark,
+            watch,
+            began,
+            ..
         }) = gathering.take()
         else {
             return;
         };
         let bytes = codec::encode(BOOKMARK_FORMAT, &bookmark);
         let added = self.store.add_to_snapshot(seq, "committer", bytes);
+        let bytes = codec::encode(WATCH_FORMAT, &watch);
+        let added = added.and_then(|()| self.store.add_to_snapshot(seq, WATCH_PART, bytes));
         if let Err(error) = added {
             self.no_snapshot(&error);
         }

@@ -4,7 +4,7 @@
 //! where the kernel's copy costs 0.2; docs/decisions has the figures.
 //! Invariants: every wait has an end; the buffer holds at most one reply of the largest size and what came with it.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -27,6 +27,18 @@ pub struct Address {
     user: Option<Vec<u8>>,
     password: Option<Vec<u8>>,
     database: u32,
+}
+
+impl Address {
+    /// This address with a password, unless it has one of its own.
+    #[must_use]
+    pub fn with_password(&self, password: &str) -> Self {
+        let mut address = self.clone();
+        address
+            .password
+            .get_or_insert_with(|| password.as_bytes().to_vec());
+        address
+    }
 }
 
 impl std::fmt::Debug for Address {
@@ -102,6 +114,15 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisError {
+    /// The file of the password can't be read.
+    #[error("cannot read {path} (sources.redis.password_file): {source}")]
+    Password {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The socket failed.
     #[error("the connection to redis failed: {0}")]
     Socket(#[from] io::Error),
@@ -129,7 +150,7 @@ impl SourceError for RedisError {
     fn kind(&self) -> CallKind {
         match self {
             Self::Slow(_) => CallKind::Timeout,
-            Self::Socket(_) | Self::Closed => CallKind::Connection,
+            Self::Socket(_) | Self::Closed | Self::Password { .. } => CallKind::Connection,
             Self::Reply(ReplyError::Refused(_)) | Self::NoMaster(_) => CallKind::Status,
             // What could not be stored was not Redis' fault, but has its place nowhere else.
             Self::Reply(_) | Self::NotDurable | Self::Take(_) => CallKind::Answer,

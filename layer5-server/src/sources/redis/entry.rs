@@ -230,6 +230,9 @@ fn on_one_line(out: &mut [u8], start: usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::resp::Frame;
     use super::*;
 
     /// The line that an entry of these fields becomes.
@@ -302,6 +305,78 @@ mod tests {
             "", "-", "01", "1.", ".5", "+1", "1e", "NaN", "inf", "0x1", "1 2",
         ] {
             assert!(!is_number(text.as_bytes()), "{text}");
+        }
+    }
+
+    /// Names and values.
+    type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+    /// Entries, ids and fields, as XREADGROUP gives those of one stream.
+    fn reply(entries: &[(Vec<u8>, Fields)]) -> Vec<u8> {
+        let mut reply = Vec::new();
+        resp::begin(&mut reply, entries.len());
+        for (id, fields) in entries {
+            resp::begin(&mut reply, 2);
+            resp::argument(&mut reply, id);
+            resp::begin(&mut reply, fields.len() * 2);
+            for (name, value) in fields {
+                resp::argument(&mut reply, name);
+                resp::argument(&mut reply, value);
+            }
+        }
+        reply
+    }
+
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        const KNOWN: [&str; 6] = ["data", "agent_id", "timestamp", "metrics", "latency_ms", ""];
+        prop_oneof![
+            4 => prop::sample::select(&KNOWN[..]).prop_map(|name| name.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..4),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = prop::sample::select(b"{}[]\":,\\\n\r -1.e\xc3\xff\0a".to_vec());
+        prop::collection::vec(bytes, 0..12)
+    }
+
+    proptest! {
+        // `check.sh fuzz` runs it two million times.
+        #[test]
+        fn any_bytes_of_a_reply_are_lines_or_refused(
+            entries in prop::collection::vec((value(), prop::collection::vec((name(), value()), 0..4)), 0..4),
+            damages in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, prop::sample::select(b"*$+-:0129\r\n".to_vec())), 0..3),
+        ) {
+            let whole = damages.is_empty();
+            let mut bytes = reply(&entries);
+            for (at, how, byte) in damages {
+                let at = at.index(bytes.len());
+                match how {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    _ => bytes.truncate(at + 1),
+                }
+            }
+            let mut frame = Frame::new();
+            let framed = frame.is_whole(&bytes, 4096);
+            if framed != Ok(true) {
+                prop_assert!(!whole, "{:?}", framed);
+                return Ok(());
+            }
+            let mut walk = Walk::new(&bytes[..frame.len()]);
+            let mut batch = Batch::new(1);
+            let read = walk.array("entries").and_then(|n| batch.read(0, n.unwrap_or(0), &mut walk));
+            prop_assert!(read.is_ok() || !whole);
+            if whole {
+                prop_assert_eq!(batch.len(), entries.len());
+            }
+            for i in 0..batch.len() {
+                let (_, _, line) = batch.entry(i);
+                prop_assert!(!line.contains(&b'\n') && !line.trim_ascii().is_empty());
+            }
+            if read.is_ok() {
+                prop_assert_eq!(batch.lines(0, batch.len()), &batch.lines[..]);
+            }
         }
     }
 }

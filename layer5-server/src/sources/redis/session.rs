@@ -133,6 +133,17 @@ impl crate::sources::Session for Session {
 impl Session {
     async fn connect(&self) -> Result<Connection, RedisError> {
         let patience = Duration::from_secs_f64(self.config.timeout_seconds);
+        if let Some(path) = &self.config.password_file {
+            // Each time anew: a password may change while the service runs.
+            let read = tokio::fs::read_to_string(path).await;
+            let password = read.map_err(|source| RedisError::Password {
+                path: path.clone(),
+                source,
+            })?;
+            let given = |address: &Address| address.with_password(password.trim());
+            let addresses: Vec<Address> = self.addresses.iter().map(given).collect();
+            return Connection::open(&addresses, patience, self.config.reply_bytes_max).await;
+        }
         Connection::open(&self.addresses, patience, self.config.reply_bytes_max).await
     }
 

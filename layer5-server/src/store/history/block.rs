@@ -130,8 +130,8 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 /// A finished block, open for reading.
 #[derive(Debug)]
-pub(super) struct Block {
-    pub(super) path: PathBuf,
+pub(in crate::store) struct Block {
+    pub(in crate::store) path: PathBuf,
     pub(super) kind: Kind,
     pub(super) span: Span,
     /// Of the file.
@@ -185,6 +185,11 @@ impl Block {
             index_at,
             file,
         })
+    }
+
+    /// The file, whole.
+    pub(in crate::store) fn file(&self) -> &File {
+        &self.file
     }
 
     /// How many chunks there are.

@@ -32,7 +32,8 @@ use super::group::Group;
 use super::medium::Faults;
 pub use aggregate::Bucket;
 use aggregate::start_of;
-use block::{Block, BlockWriter, Kind};
+pub(super) use block::Block;
+use block::{BlockWriter, Kind};
 use chunk::Chunk;
 use plan::Job;
 pub use plan::Retention;
@@ -210,6 +211,11 @@ impl History {
             let full = std::mem::replace(&mut state.open, Vec::with_capacity(PIECE_LEN));
             state.pieces.push(Arc::new(full));
         }
+    }
+
+    /// The blocks there are; their files stay readable for as long as these are held.
+    pub(super) fn blocks(&self) -> Vec<Arc<Block>> {
+        self.read_state().blocks.clone()
     }
 
     /// The newest group that is in a block: the log must go on from there.
