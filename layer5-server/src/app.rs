@@ -4,6 +4,7 @@
 //! Invariants: it listens only when the replay is done, so whoever reaches it finds it ready; it stops in the order
 //! unready, drain, snapshot, leave.
 
+mod folder;
 mod restore;
 mod rooms;
 
@@ -21,8 +22,9 @@ use layer5_core::Timestamp;
 use layer5_ingest::{Arrival, DedupWindow, ring::mpsc, shard_of};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle as Task};
 
+use folder::open_store;
 use restore::{Snapshot, replay, restored_names, tuner_for};
-use rooms::{border_limits, fleet_watch, keeping, roles, store_config, what_moves};
+use rooms::{border_limits, fleet_watch, keeping, roles, what_moves};
 
 use crate::{
     clock,
@@ -36,7 +38,7 @@ use crate::{
     pipeline::{self, Committer, Inbox, KeeperLinks, ShardLinks, StopReason},
     refinery::shard::SavedAgent,
     sources::Sources,
-    store::{OpenError, ReadError, Store},
+    store::{OpenError, ReadError},
 };
 
 /// Messages that may wait for the committer.
@@ -238,7 +240,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
         (0, Some(bytes)) => config.fitted_to(bytes as usize),
         (bytes, _) => config.fitted_to(bytes),
     };
-    let store = Arc::new(Store::open(&config.store.data_dir, &store_config(&config))?);
+    let store = Arc::new(open_store(&config)?);
     let deliveries = Arc::new(Deliveries::new(&config)?);
     let counters = Arc::new(Counters::default());
     let meters = Meters::new(env!("CARGO_PKG_VERSION"), "unknown", &config.color)
@@ -367,7 +369,7 @@ fn start_threads(config: Config) -> Result<Threads, StartError> {
             reason
         })
         .map_err(machine)?;
-    let sources = Sources::new(&config.sources, offsets);
+    let sources = Sources::new(&config, offsets);
     let setup = DoorsSetup {
         links: sources.links(),
         config,
@@ -411,8 +413,9 @@ impl Threads {
         let (stop_tasks, stop) = watch::channel(false);
         let data_dir = self.setup.config.store.data_dir.clone();
         let store = Arc::clone(&self.setup.store);
+        let store_ends_at = store.totals().last_seq;
         let mut tasks = self.setup.deliveries.start(store, &self.inbox, &stop);
-        tasks.extend(self.sources.start(&self.setup.intake, &stop));
+        tasks.extend(self.sources.start(&self.setup.intake, store_ends_at, &stop));
         let bounds = http::Bounds {
             connections_max: self.setup.config.http.connections_max,
             read_ahead_bytes: self.setup.config.http.read_ahead_bytes,

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, NeighbourConfig},
+    config::{Config, NeighbourConfig, Role},
     metrics::Neighbour,
     neighbours::{
         CallKind, DoorConfig, DoorError, DoorSnapshot, Layer7Client, Layer8Client,
@@ -39,17 +39,19 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Clients for the neighbours that the configuration names.
+    /// Clients for the neighbours that the configuration names; a shadow has none.
     ///
     /// # Errors
     /// When an address is no URL.
     pub fn new(config: &Config) -> Result<Self, DoorError> {
         let door = |neighbour: &NeighbourConfig| {
-            neighbour.url.as_ref().map(|url| DoorConfig {
-                url: url.clone(),
-                timeout: Duration::from_secs_f64(neighbour.timeout_seconds),
-                circuit: CircuitConfig::default(),
-            })
+            let url = neighbour.url.as_ref();
+            url.filter(|_| config.role == Role::Active)
+                .map(|url| DoorConfig {
+                    url: url.clone(),
+                    timeout: Duration::from_secs_f64(neighbour.timeout_seconds),
+                    circuit: CircuitConfig::default(),
+                })
         };
         let layer7 = door(&config.layer7)
             .map(|door| Layer7Client::new(&door))

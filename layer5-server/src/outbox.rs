@@ -39,6 +39,8 @@ pub struct OutboxConfig {
     pub retry_max: Duration,
     /// How often the store is looked at without being woken.
     pub look_every: Duration,
+    /// How long pushes under way are waited for at a stop.
+    pub stop_patience: Duration,
 }
 
 impl Default for OutboxConfig {
@@ -49,6 +51,7 @@ impl Default for OutboxConfig {
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(30),
             look_every: Duration::from_millis(500),
+            stop_patience: Duration::from_secs(2),
         }
     }
 }
@@ -124,7 +127,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Delivers until `stop` turns `true` or its sender is gone. `tell` makes a control durable and answers whether it
-    /// did; a push that is under way when stopping is given up, it stays pending.
+    /// did; a push that is under way when stopping is waited for a little, then given up: it stays pending.
     #[expect(
         clippy::missing_panics_doc,
         reason = "what is expected holds whatever the caller does"
@@ -164,7 +167,7 @@ impl Outbox {
             let wake_at = due_at.map_or(look_at, |due_at| due_at.min(look_at));
             tokio::select! {
                 biased;
-                _stopped = stop.wait_for(|stop| *stop) => return,
+                _stopped = stop.wait_for(|stop| *stop) => break,
                 Some(pushed) = pushes.join_next_with_id() => {
                     let (id, settled) = pushed.unwrap_or_else(|error| {
                         tracing::error!(%error, "a push came to a bad end");
@@ -180,6 +183,9 @@ impl Outbox {
                 () = sleep_until(wake_at) => {}
             }
         }
+        // What is under way is finished, so that whoever comes next does not push it again.
+        let finished = async { while pushes.join_next().await.is_some() {} };
+        let _given_up = tokio::time::timeout(self.config.stop_patience, finished).await;
     }
 
     fn look(&self, lanes: &mut Lanes) -> Result<(), ReadError> {
@@ -227,7 +233,11 @@ where
     if !is_pending(&store, optimization_id) {
         return Settled::Elsewhere;
     }
-    let delivery = layer7.push(&recommendation).await;
+    if !store.is_current() {
+        tracing::error!(%optimization_id, "another process has opened the data folder: nothing is delivered");
+        return Settled::NotYet { wait: None };
+    }
+    let delivery = layer7.push(&recommendation, store.epoch()).await;
     let at = clock::now();
     let (control, settled) = match delivery {
         Delivery::Delivered => (

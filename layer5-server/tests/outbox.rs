@@ -516,7 +516,7 @@ async fn a_layer7_that_is_away_is_left_alone_and_found_again() {
         (CircuitState::Open, Some(false))
     );
     assert_eq!((snapshot.calls, snapshot.errors), (5, [0, 5, 0, 0]));
-    match client.push(&advice("d").recommendation).await {
+    match client.push(&advice("d").recommendation, 1).await {
         Delivery::Retry {
             wait: Some(wait),
             error: CallError::CircuitOpen { .. },
@@ -548,7 +548,7 @@ async fn every_answer_to_a_push_has_its_class() {
     let client = Layer7Client::new(&door(at)).unwrap();
     let push = async |status: u16| {
         layer7.script([Reply::Status(status, &[])]);
-        client.push(&advice("a").recommendation).await
+        client.push(&advice("a").recommendation, 1).await
     };
     for status in [200, 201, 202, 204] {
         assert!(

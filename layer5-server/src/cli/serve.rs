@@ -44,7 +44,11 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         return Ok(());
     }
     log::start(&config.log)?;
-    runtime()?.block_on(until_stopped(config))
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(until_stopped(config));
+    // A start that was interrupted may still wait for the data folder.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn until_stopped(config: Config) -> Result<(), Failure> {
@@ -53,7 +57,12 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
         signals(SignalKind::terminate())?,
         signals(SignalKind::interrupt())?,
     );
-    let mut running = app::start(config).await.map_err(|error| {
+    let started = tokio::select! {
+        started = app::start(config) => started,
+        _ = terminate.recv() => return Err(Failure::new(130, "interrupted by SIGTERM before it was ready")),
+        _ = interrupt.recv() => return Err(Failure::new(130, "interrupted before it was ready")),
+    };
+    let mut running = started.map_err(|error| {
         let code = match &error {
             StartError::Store(OpenError::InUse { .. }) => 75,
             StartError::Store(_) | StartError::Replay { .. } => 74,

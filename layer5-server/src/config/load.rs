@@ -1,7 +1,7 @@
 //! Where a configuration comes from: the file, then the environment, then flags; the last one wins.
 //! In: a path and the environment's variables. Out: a checked [`Config`], or an error with file, line and the nearest
 //! known key. Called from: the CLI.
-//! Environment: `REDIS_URL`, `LAYER7_API_URL`, `LAYER8_API_URL`, `DEPLOYMENT_COLOR` and `RUST_LOG` as the contracts name them, and
+//! Environment: `REDIS_URL`, `LAYER7_API_URL`, `LAYER8_API_URL`, `DEPLOYMENT_COLOR`, `LAYER5_ROLE` and `RUST_LOG` as the contracts name them, and
 //! `LAYER5_<SECTION>__<KEY>` for any key of a section, such as `LAYER5_HTTP__LISTEN` or
 //! `LAYER5_SOURCES__REDIS__STREAM`.
 
@@ -128,6 +128,7 @@ fn with_environment(
             "REDIS_URL" => config.sources.redis.url = Some(value).filter(|url| !url.is_empty()),
             "DEPLOYMENT_COLOR" => config.color = value,
             "RUST_LOG" => config.log.level = value,
+            "LAYER5_ROLE" => config.role = parse(&name, &format!("role = {value:?}"))?.role,
             _ => {
                 let key = name
                     .strip_prefix("LAYER5_")

@@ -14,7 +14,8 @@ pub use cohort::{CohortConfig, ParameterConfig, ParameterType};
 pub use load::{ConfigError, load, parse};
 use serde::{Deserialize, Serialize};
 pub use sources::{
-    OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig, WebSocketConfig,
+    FollowConfig, OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig,
+    WebSocketConfig,
 };
 
 /// Everything that can be configured.
@@ -45,8 +46,22 @@ pub struct Config {
     pub log: LogConfig,
     /// Blue or green, from `DEPLOYMENT_COLOR`; empty outside a blue-green deployment.
     pub color: String,
+    /// What this instance is for: `active` or `shadow`; also from `LAYER5_ROLE`.
+    pub role: Role,
     /// The fleets to tune; without one Layer5 watches and recommends nothing.
     pub cohort: Vec<CohortConfig>,
+}
+
+/// What an instance is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Takes reports from everywhere and delivers what it recommends: the one writer of its data folder.
+    #[default]
+    Active,
+    /// Works on what the instance at `sources.follow.url` has taken, delivers nothing, calls no neighbour: a candidate
+    /// whose findings are compared before the traffic is switched.
+    Shadow,
 }
 
 /// The API.
@@ -121,6 +136,8 @@ pub struct AuthConfig {
 pub struct StoreConfig {
     /// The folder of everything durable; one process at a time.
     pub data_dir: PathBuf,
+    /// How long to wait for the folder when another process has it, s; connections wait with it. 0: not at all.
+    pub lock_wait_seconds: f64,
     /// How long samples are kept, days.
     pub raw_days: f64,
     /// How long their aggregates are kept, days.
@@ -145,6 +162,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             data_dir: "layer5-data".into(),
+            lock_wait_seconds: 0.0,
             raw_days: 7.0,
             aggregate_days: 30.0,
             aggregate_seconds: 300.0,
@@ -344,6 +362,11 @@ impl Config {
                 waits,
                 "0 to 60",
             ));
+        }
+        let waits = self.store.lock_wait_seconds;
+        if !(0.0..=3600.0).contains(&waits) {
+            let (key, legal) = ("store.lock_wait_seconds", "0 to 3600");
+            return Err(ConfigError::invalid(key, waits, legal));
         }
         let share = self.store.compaction_share;
         if !(share <= 1.0) {

@@ -20,6 +20,30 @@ pub struct SourcesConfig {
     pub remote_write: RemoteWriteConfig,
     /// OTLP over HTTP.
     pub otlp: OtlpConfig,
+    /// The instance that a shadow follows.
+    pub follow: FollowConfig,
+}
+
+/// The instance that a shadow follows (`role = "shadow"`); an active one follows nobody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FollowConfig {
+    /// Its API, such as `http://layer5-refinement-active:8080`.
+    pub url: Option<String>,
+    /// A file with a reader's token, where tokens are set up there.
+    pub token_file: Option<std::path::PathBuf>,
+    /// Time between two looks at its log, s.
+    pub poll_seconds: f64,
+}
+
+impl Default for FollowConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            token_file: None,
+            poll_seconds: 0.2,
+        }
+    }
 }
 
 /// Layer4's pages: reports fetched every few seconds.
@@ -203,6 +227,13 @@ impl SourcesConfig {
         {
             let key = "sources.websocket.url";
             return Err(ConfigError::invalid(key, url, "ws://host[:port]/path"));
+        }
+        positive("sources.follow.poll_seconds", self.follow.poll_seconds)?;
+        if let Some(url) = &self.follow.url
+            && !reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http")
+        {
+            let key = "sources.follow.url";
+            return Err(ConfigError::invalid(key, url, "http://..."));
         }
         let bytes = self.remote_write.metric_bytes_max;
         within("sources.remote_write.metric_bytes_max", bytes, 1, 4096)?;

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     clock,
+    config::Role,
     refinery::ask::ALGORITHMS,
     store::{Ask, Control, EvolutionFeedback, ResourceNotice},
 };
@@ -116,6 +117,14 @@ pub(crate) async fn post_feedback(
 
 /// `GET /feedback` and `GET /optimization-feedback`: the next undelivered recommendation, or 204.
 pub(crate) async fn next_feedback(State(doors): State<Doors>) -> Result<Response, Problem> {
+    if doors.config.role == Role::Shadow {
+        let detail = "this instance is a shadow and hands nothing out, ask the active one";
+        return Err(Problem::new(StatusCode::CONFLICT, "a shadow", detail));
+    }
+    if !doors.store.is_current() {
+        let detail = "another process has opened the data folder, ask it";
+        return Err(Problem::unavailable(detail));
+    }
     let Some(recommendation) = doors.next_undelivered()? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };

@@ -314,6 +314,11 @@ impl Doors {
         neighbours
     }
 
+    /// How far a shadow has followed.
+    pub(super) fn followed(&self) -> Option<u64> {
+        self.links.iter().find_map(|link| link.followed())
+    }
+
     /// Once a second: brings the metrics page up to date.
     pub(crate) async fn refresh_metrics(&self) {
         let score = self.score().await;

@@ -14,6 +14,7 @@ mod health;
 mod history;
 mod incidents;
 mod listener;
+mod log_feed;
 mod openapi;
 mod otlp;
 mod problem;
@@ -84,6 +85,7 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/api/v1/agents/{id}", role: Role::Reader, summary: "One agent and what its series look like now", request: "", answer: "", handler: || get(views::agent) },
     Route { method: "get", path: "/api/v1/series", role: Role::Reader, summary: "Series known", request: "", answer: "", handler: || get(views::series) },
     Route { method: "get", path: "/api/v1/series/{agent}/{metric}", role: Role::Reader, summary: "One series: its samples from `from` to `to`, or least, greatest, mean and count for each `step` of seconds", request: "", answer: "", handler: || get(history::samples) },
+    Route { method: "get", path: "/api/v1/log", role: Role::Reader, summary: "Reports as they became durable, from a position on: for a shadow that follows", request: "", answer: "", handler: || get(log_feed::log) },
     Route { method: "get", path: "/api/v1/dead-letters", role: Role::Operator, summary: "Reports that were refused, oldest first, with what came", request: "", answer: "", handler: || get(dead_letters::list) },
     Route { method: "post", path: "/api/v1/dead-letters/replay", role: Role::Operator, summary: "Send refused reports through the border again: `{\"numbers\": [17, 18]}`", request: "", answer: "", handler: || post(dead_letters::replay) },
     Route { method: "get", path: "/api/v1/studies", role: Role::Reader, summary: "Studies and the best settings they know", request: "", answer: "", handler: || get(views::studies) },

@@ -38,9 +38,12 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
         .outbox_depth()
         .map_or(0, |(depth, issued)| issued - depth.min(issued));
     let ack = doors.meters.ack_percentiles();
+    let followed = doors.followed();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "color": doors.config.color,
+        "role": doors.config.role,
+        "epoch": doors.store.epoch(),
         "ready": doors.unready_reasons().is_empty(),
         "uptime_seconds": doors.meters.uptime().as_secs_f64(),
         "data_dir": doors.config.store.data_dir,
@@ -52,7 +55,9 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Json<Value> {
             "rejected": rejected,
         },
         "samples": { "stored": totals.samples, "processed": counters.samples_processed.get() },
+        "errors": counters.errors.iter().map(crate::counters::Count::get).sum::<u64>(),
         "log_seq": totals.last_seq,
+        "followed_seq": followed,
         "agents": gauges.agents,
         "series": gauges.series,
         "patterns": patterns,

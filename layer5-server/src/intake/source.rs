@@ -24,17 +24,20 @@ pub enum Source {
     Pull,
     /// Layer4's WebSocket.
     WebSocket,
+    /// The log of the instance that a shadow follows.
+    Follow,
 }
 
 impl Source {
     /// Every source; [`Source::index`] is the place.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Http,
         Self::RemoteWrite,
         Self::Otlp,
         Self::Redis,
         Self::Pull,
         Self::WebSocket,
+        Self::Follow,
     ];
 
     /// Its name in metrics and in the dead-letter log.
@@ -47,6 +50,7 @@ impl Source {
             Self::Redis => "redis",
             Self::Pull => "pull",
             Self::WebSocket => "websocket",
+            Self::Follow => "follow",
         }
     }
 

@@ -40,8 +40,8 @@ impl Layer7Client {
         Door::new(config).map(|door| Self { door })
     }
 
-    /// `POST /optimization`, once.
-    pub async fn push(&self, recommendation: &Recommendation) -> Delivery {
+    /// `POST /optimization`, once. `epoch` lets Layer7 tell this instance from one that came after it.
+    pub async fn push(&self, recommendation: &Recommendation, epoch: u64) -> Delivery {
         let request = self
             .door
             .post("/optimization")
@@ -49,6 +49,7 @@ impl Layer7Client {
                 "Idempotency-Key",
                 recommendation.optimization_id.to_string(),
             )
+            .header("Layer5-Epoch", epoch)
             .json(recommendation);
         match self.door.call(request).await {
             Ok(_) => Delivery::Delivered,

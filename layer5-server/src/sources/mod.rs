@@ -1,10 +1,12 @@
-//! The sources that fetch reports, each a task of its own: Redis Streams, Layer4's pages, Layer4's WebSocket.
+//! The sources that fetch reports, each a task of its own: Redis Streams, Layer4's pages, Layer4's WebSocket, for a
+//! shadow the log of another instance.
 //! In: the configuration, the border. Out: reports at the border, exactly as HTTP brings them; how each source goes.
 //! Called from: `app`. Next on the way: [`crate::intake`].
 //! What all of them share is here: a source runs in sessions; a session that fails is begun anew after a pause that
 //! doubles up to `PAUSE_MAX`, with jitter, and starts where the reports are that are not known to be durable.
 //! Invariants: a source waits when the intake is full and drops nothing; one that is down or slow delays nobody else.
 
+pub mod follow;
 pub mod pull;
 pub mod redis;
 pub mod websocket;
@@ -13,7 +15,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -22,7 +24,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    config::{PullConfig, RedisConfig, SourcesConfig, WebSocketConfig},
+    config::{Config, FollowConfig, PullConfig, RedisConfig, Role, WebSocketConfig},
     counters::Count,
     intake::{Intake, Source},
     metrics::Neighbour,
@@ -46,6 +48,8 @@ pub struct Link {
     up: AtomicU8,
     errors: [Count; CallKind::ALL.len()],
     lost: Count,
+    /// How far another's log was followed; 0 where none is, or nothing was.
+    reached: AtomicU64,
 }
 
 impl Link {
@@ -58,6 +62,7 @@ impl Link {
             up: AtomicU8::new(UNKNOWN),
             errors: Default::default(),
             lost: Count::default(),
+            reached: AtomicU64::new(0),
         })
     }
 
@@ -88,6 +93,17 @@ impl Link {
         }
     }
 
+    /// Another's log was followed up to here.
+    pub fn followed_to(&self, seq: u64) {
+        self.reached.store(seq, Relaxed);
+    }
+
+    /// How far another's log was followed; `None` for a source that follows none.
+    #[must_use]
+    pub fn followed(&self) -> Option<u64> {
+        (self.source == Source::Follow).then(|| self.reached.load(Relaxed))
+    }
+
     /// For metrics and health.
     #[must_use]
     pub fn view(&self) -> Neighbour {
@@ -110,26 +126,34 @@ pub struct Sources {
     redis: Option<(RedisConfig, Arc<Link>)>,
     pull: Option<(PullConfig, Arc<Link>)>,
     websocket: Option<(WebSocketConfig, Arc<Link>)>,
+    follow: Option<(FollowConfig, Arc<Link>)>,
     offsets: BTreeMap<String, String>,
 }
 
 impl Sources {
-    /// The sources of a checked configuration; `offsets` is how far each was read, as the log has it.
+    /// The sources of a checked configuration; `offsets` is how far each was read, as the log has it. A shadow has the
+    /// one that follows and no other: what it took away elsewhere would be lost to the active instance.
     #[must_use]
-    pub fn new(config: &SourcesConfig, offsets: BTreeMap<String, String>) -> Self {
-        let redis = config.redis.clone();
+    pub fn new(config: &Config, offsets: BTreeMap<String, String>) -> Self {
+        let (active, shadow) = (config.role == Role::Active, config.role == Role::Shadow);
+        let sources = &config.sources;
+        let redis = sources.redis.clone();
         let link = Link::new(Source::Redis, "redis");
-        let redis = redis.url.is_some().then_some((redis, link));
-        let pull = config.pull.clone();
+        let redis = (active && redis.url.is_some()).then_some((redis, link));
+        let pull = sources.pull.clone();
         let link = Link::new(Source::Pull, "layer4");
-        let pull = pull.url.is_some().then_some((pull, link));
-        let websocket = config.websocket.clone();
+        let pull = (active && pull.url.is_some()).then_some((pull, link));
+        let websocket = sources.websocket.clone();
         let link = Link::new(Source::WebSocket, "layer4_stream");
-        let websocket = websocket.url.is_some().then_some((websocket, link));
+        let websocket = (active && websocket.url.is_some()).then_some((websocket, link));
+        let follow = sources.follow.clone();
+        let link = Link::new(Source::Follow, "active");
+        let follow = (shadow && follow.url.is_some()).then_some((follow, link));
         Self {
             redis,
             pull,
             websocket,
+            follow,
             offsets,
         }
     }
@@ -140,13 +164,20 @@ impl Sources {
         let redis = self.redis.iter().map(|(_, link)| link);
         let pull = self.pull.iter().map(|(_, link)| link);
         let websocket = self.websocket.iter().map(|(_, link)| link);
-        let links = redis.chain(pull).chain(websocket);
+        let follow = self.follow.iter().map(|(_, link)| link);
+        let links = redis.chain(pull).chain(websocket).chain(follow);
         links.map(Arc::clone).collect()
     }
 
-    /// Starts them; they end when `stop` turns true.
+    /// Starts them; they end when `stop` turns true. `last_seq` is the end of the log so far: where a copy of another's
+    /// folder ends, if it is one.
     #[must_use]
-    pub fn start(self, intake: &Intake, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    pub fn start(
+        self,
+        intake: &Intake,
+        last_seq: u64,
+        stop: &watch::Receiver<bool>,
+    ) -> Vec<JoinHandle<()>> {
         let mut tasks = Vec::new();
         if let Some((config, link)) = self.redis {
             let session = redis::Session::new(config, intake.clone(), Arc::clone(&link));
@@ -159,6 +190,12 @@ impl Sources {
         }
         if let Some((config, link)) = self.websocket {
             let session = websocket::Session::new(config, intake.clone(), Arc::clone(&link));
+            tasks.push(tokio::spawn(sessions(link, session, stop.clone())));
+        }
+        if let Some((config, link)) = self.follow {
+            let read = self.offsets.get(follow::OFFSET);
+            let after = read.and_then(|seq| seq.parse().ok()).unwrap_or(last_seq);
+            let session = follow::Session::new(config, intake.clone(), Arc::clone(&link), after);
             tasks.push(tokio::spawn(sessions(link, session, stop.clone())));
         }
         tasks

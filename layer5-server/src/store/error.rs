@@ -101,6 +101,16 @@ pub enum CommitError {
     /// An earlier commit failed; see [`CommitError::Failed`].
     #[error("an earlier write to the data folder failed, it takes no more data until restarted")]
     Poisoned,
+    /// Nothing was written: another process has opened the folder since, which is now its own.
+    #[error(
+        "the data folder was opened by another process: its epoch is {recorded}, ours is {ours}; this process may not write any more"
+    )]
+    Fenced {
+        /// The epoch of this opening.
+        ours: u64,
+        /// The one that the folder has now.
+        recorded: u64,
+    },
     /// Nothing was written: the disk is too full. The same group may be committed later.
     #[error(
         "{free_bytes} bytes free on the disk of the data folder, at least {min_free_bytes} are kept free"

@@ -9,6 +9,7 @@
 //!
 //! ```text
 //! data/lock           who has the folder
+//! data/epoch          how often it was opened, so that an earlier opening knows that it is over
 //! data/log/*.redb     groups, in segments of bounded size
 //! data/views.redb     what they amount to
 //! data/snapshots/*.l5 state of the shards and the tuner at a position of the log
@@ -22,6 +23,7 @@
 
 mod columns;
 mod control;
+mod epoch;
 mod error;
 mod group;
 mod history;
@@ -117,6 +119,7 @@ pub struct Store {
     disk_bytes_max: AtomicU64,
     /// Bytes of groups since a snapshot was begun.
     tail_bytes: AtomicU64,
+    epoch: epoch::Epoch,
     _lock: lock::FolderLock,
 }
 
@@ -199,6 +202,7 @@ impl Store {
                 groups_since_checkpoint: 0,
             }),
             poisoned: AtomicBool::new(false),
+            epoch: epoch::Epoch::claim(dir)?,
             _lock: lock,
         };
         store.catch_up(applied, totals.last_seq)?;
@@ -257,6 +261,7 @@ impl Store {
                 found: group.seq,
             });
         }
+        self.check_epoch()?;
         self.check_space()?;
         self.check_budget()?;
         self.make_room_in_head()?;
@@ -299,6 +304,28 @@ impl Store {
             .map_err(|e| self.poison(e))?;
         writer.groups_since_checkpoint = 0;
         Ok(())
+    }
+
+    /// The number of this opening of the folder; a later one has a higher number.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.ours()
+    }
+
+    /// Whether the folder is still this opening's own: false when another process has opened it since, which only a
+    /// file system that gives locks away allows. Nothing may be written or delivered then.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.epoch.newer().is_none()
+    }
+
+    fn check_epoch(&self) -> Result<(), CommitError> {
+        let Some(recorded) = self.epoch.newer() else {
+            return Ok(());
+        };
+        self.poisoned.store(true, Ordering::SeqCst);
+        let ours = self.epoch.ours();
+        Err(CommitError::Fenced { ours, recorded })
     }
 
     fn check_space(&self) -> Result<(), CommitError> {
