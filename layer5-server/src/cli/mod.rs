@@ -5,6 +5,7 @@
 
 mod alertmanager;
 mod analyze;
+mod bluegreen;
 mod check;
 mod deadletter;
 pub mod demo;
@@ -53,6 +54,7 @@ enum Command {
     Status(status::StatusArgs),
     Check(check::CheckArgs),
     Probe(check::ProbeArgs),
+    Bluegreen(bluegreen::BluegreenArgs),
     Alert(alertmanager::alert::AlertArgs),
     Maintenance(alertmanager::maintenance::MaintenanceArgs),
     Deadletter(deadletter::DeadletterArgs),
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Probe(args) => check::run_probe(&args),
+        Command::Bluegreen(args) => bluegreen::run(&args),
         Command::Alert(args) => alertmanager::alert::run(&args),
         Command::Maintenance(args) => alertmanager::maintenance::run(&args),
         Command::Deadletter(args) => deadletter::run(&args),
