@@ -6,6 +6,7 @@
 mod judge;
 mod look;
 mod page;
+mod production;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -21,6 +22,7 @@ Exit codes: 0 all green, 1 something yellow, 2 something red.
 Examples:
   layer5 check
   layer5 check --url http://layer5-service:8080 --metrics-url http://layer5-service:9090 --report today.md
+  layer5 check --production --config layer5.toml
   layer5 check --alertmanager http://localhost:9093 --output json | jq '.checks[] | select(.state != \"green\")'")]
 pub(super) struct CheckArgs {
     /// Where the API listens
@@ -38,6 +40,12 @@ pub(super) struct CheckArgs {
     /// How long to watch the flow of reports, s
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
     watch: f64,
+    /// Check instead whether a service may carry production here: its configuration and what this machine gives it
+    #[arg(long)]
+    production: bool,
+    /// The configuration for --production, TOML
+    #[arg(long, value_name = "FILE", env = "LAYER5_CONFIG")]
+    config: Option<PathBuf>,
     /// Also write the result as Markdown
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -90,6 +98,12 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
 }
 
 fn check(args: &CheckArgs) -> Result<judge::State, Failure> {
+    if args.production {
+        let config = crate::config::load(args.config.as_deref(), std::env::vars());
+        let config = config.map_err(|e| Failure::new(78, e))?;
+        let machine = production::Machine::look(&config);
+        return tell(args, &production::judge(&config, &machine));
+    }
     let token = args.token_file.as_deref().map(|path| {
         std::fs::read_to_string(path)
             .map(|token| token.trim().to_owned())
@@ -105,18 +119,20 @@ fn check(args: &CheckArgs) -> Result<judge::State, Failure> {
         token: token.transpose()?,
     };
     let seen = runtime()?.block_on(look::look(&places, args.watch));
-    let verdicts = judge::judge(&seen);
-    let worst = judge::worst(&verdicts);
+    tell(args, &judge::judge(&seen))
+}
+
+fn tell(args: &CheckArgs, verdicts: &[judge::Verdict]) -> Result<judge::State, Failure> {
     print(&match args.output {
-        Form::Text => page::table(&verdicts),
-        Form::Json => page::json(&args.url, &verdicts),
-        Form::Markdown => page::markdown(&args.url, &verdicts),
+        Form::Text => page::table(verdicts),
+        Form::Json => page::json(&args.url, verdicts),
+        Form::Markdown => page::markdown(&args.url, verdicts),
     });
     if let Some(path) = &args.report {
-        std::fs::write(path, page::markdown(&args.url, &verdicts))
+        std::fs::write(path, page::markdown(&args.url, verdicts))
             .map_err(|e| Failure::new(73, format!("cannot write {}: {e}", path.display())))?;
     }
-    Ok(worst)
+    Ok(judge::worst(verdicts))
 }
 
 pub(super) fn run_probe(args: &ProbeArgs) -> ExitCode {
