@@ -15,7 +15,7 @@ if (($# > 0)); then steps=("$@"); else steps=("${all_steps[@]}"); fi
 
 target=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
 tools=$target/tools
-export PATH=$PATH:$tools/usr/bin
+export PATH=$PATH:$tools/usr/bin:$tools/usr/sbin
 libraries=$tools/usr/lib/$(uname -m)-linux-gnu
 export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries
 tsan_host=x86_64-unknown-linux-gnu
@@ -40,6 +40,8 @@ step_tools() {
   unpack prometheus-alertmanager prometheus-alertmanager
   # The fault tests kill at system calls with it.
   unpack strace strace libunwind8
+  # Blue-green on one machine.
+  unpack haproxy haproxy liblua5.3-0
 }
 
 # Brings one program out of its Debian packages, unless it is here.
@@ -54,7 +56,7 @@ unpack() {
       if ! apt-get -q download "$package"; then
         [[ $(id -u) == 0 ]] || sudo=(sudo -n)
         # The list of packages may be old or not there at all.
-        "${sudo[@]}" apt-get -q update && apt-get -q download "$package" || true
+        if "${sudo[@]}" apt-get -q update; then apt-get -q download "$package" || true; fi
       fi
       for file in "$package"_*.deb; do
         [[ ! -f $file ]] || dpkg -x "$file" .

@@ -2,8 +2,10 @@
 //!
 //! The binary `layer5-bench` runs the suites of [`quality`] and the tools that drive a real service: [`load`] measures,
 //! [`crash`], [`powercut`] and [`overload`] try to break its promises, [`recover`] times its return.
+//! [`cluster`] stands in for Kubernetes in the tests of the deployment.
 //! `cargo bench -p layer5-bench` runs the benches.
 
+pub mod cluster;
 pub mod crash;
 pub mod dashboards;
 pub mod load;
