@@ -161,6 +161,11 @@ fn a_day_with_a_broken_layer7(lab: &mut Lab, rows: &mut Vec<Row>) -> Result<Vec<
         // Every agent waits for its recommendation to be delivered by now, so none is decided for after this.
         let began = Instant::now();
         lab.clock.forward(A_DAY)?;
+        // What is told before Layer5 looks at its clock again counts for the day before.
+        until("Layer5 sees that a day has passed", || {
+            let waited = view::query(lab.at.prometheus, "layer5_outbox_oldest_seconds > 80000")?;
+            Ok(!waited.is_empty())
+        })?;
         cause::outcomes(api, 60, 0.5, lab.clock.now())?;
         broken.extend(fires(
             lab,
