@@ -425,7 +425,7 @@ fn interrupted_at_every_step_it_goes_on() {
         };
         if !kill_behind(&stage, n, &["--watch", "1"]) {
             assert!(n > 8, "only {n} writes");
-            println!("interrupted behind each of {} writes", n - 1);
+            eprintln!("interrupted behind each of {} writes", n - 1);
             return;
         }
         let output = again(&stage, &["--watch", "1"]);

@@ -204,7 +204,7 @@ fn nights_and_weekends(routes: &str, when: &str) -> String {
 #[test]
 fn what_may_wait_a_day_wakes_nobody_at_night_and_is_told_by_day() {
     for (when, is_night) in [
-        ("weekdays: [\"monday:sunday\"]", true),
+        ("weekdays: [\"sunday:saturday\"]", true),
         ("years: [\"1990\"]", false),
     ] {
         let (webhook, told) = receiver();
