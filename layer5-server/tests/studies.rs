@@ -79,7 +79,9 @@ fn client(tools: &[&str], path: &Path, settings: &[(&str, &str)]) -> Option<Valu
     );
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let last = text.lines().last().expect("it prints what it found");
-    Some(serde_json::from_str(&last.replace('\'', "\"")).unwrap_or_else(|e| panic!("{last}: {e}")))
+    // What Python prints of a dictionary, as JSON.
+    let json = last.replace('\'', "\"").replace("None", "null");
+    Some(serde_json::from_str(&json).unwrap_or_else(|e| panic!("{last}: {e}")))
 }
 
 fn is_near_the_optimum(found: &Value) {

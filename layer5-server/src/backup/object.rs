@@ -139,7 +139,7 @@ mod tests {
     fn what_inflates_without_end_is_refused() {
         let bomb = vec![0; CONTENT_BYTES_MAX as usize + 1];
         let bytes = encode(None, &bomb).expect("encoded");
-        assert!(bytes.len() < 1 << 20);
+        assert!(bytes.len() < bomb.len() / 50);
         assert!(matches!(decode(None, &bytes), Err(ObjectError::Damaged(_))));
     }
 }

@@ -212,7 +212,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// `NAME.20261128T140500Z`, with a number where that is taken.
+    /// `NAME.20261128T140500Z`, with a number where that is taken; one that sorts behind it, also when it is packed.
     fn free_name(&self, now: SystemTime) -> PathBuf {
         let since_epoch = now
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -230,7 +230,7 @@ impl LogFile {
         };
         let is_free = |path: &PathBuf| !path.exists() && !packed(path).exists();
         std::iter::once(name(""))
-            .chain((1..).map(|n| name(&format!("-{n}"))))
+            .chain((1..).map(|n| name(&format!("_{n:03}"))))
             .find(is_free)
             .expect("there are more numbers than files")
     }

@@ -37,14 +37,15 @@ pub enum LevelError {
 
 /// Reads directives such as `info` or `layer5_server=debug,warn`.
 pub(super) fn parse(directives: &str) -> Result<EnvFilter, LevelError> {
-    for word in directives.split(',').map(str::trim) {
+    let words: Vec<&str> = directives.split(',').map(str::trim).collect();
+    for &word in &words {
         let level = word.rsplit('=').next().unwrap_or_default().trim();
         if !LEVELS.contains(&level.to_lowercase().as_str()) {
             let word = word.to_owned();
             return Err(LevelError::Word { word });
         }
     }
-    EnvFilter::try_new(directives).map_err(|error| LevelError::Directive {
+    EnvFilter::try_new(words.join(",")).map_err(|error| LevelError::Directive {
         directives: directives.to_owned(),
         why: error.to_string(),
     })
