@@ -1,9 +1,10 @@
 //! Several objectives by a Gaussian process of each: the place where the dominated volume is expected to grow most.
 //! In: [`Known`] with the values of every objective. Out: proposals. Called from: [`crate::study`].
 //! How: a process per objective, scaled but not bent: a logarithm near the lowest value would make the ends of the front
-//! worth nearly all of the volume. The reference is a little worse than the front, which is that of the means. Pending
-//! trials come out as expected and stand on the front; failed ones as badly as anything seen. Constraints count by the
-//! probability that they are kept. One objective makes it expected improvement.
+//! worth nearly all of the volume. The reference is a little worse than the front, which is that of the means and reaches to
+//! where the models expect its ends: behind the rows alone, one row at an end that dominates the rest would shut all of the
+//! front out but its own neighbourhood. Pending trials come out as expected and stand on the front; failed ones as badly as
+//! anything seen. Constraints count by the probability that they are kept. One objective makes it expected improvement.
 //! Invariants: one to [`OBJECTIVES_MAX`] objectives; of a front above [`crate::acquisition::hypervolume::FRONT_MAX`] rows
 //! those with most room count.
 //! Reference: as [`crate::acquisition::hypervolume`]; the reference point as in Ishibuchi et al. (2018),
@@ -15,13 +16,15 @@ use serde::{Deserialize, Serialize};
 use crate::acquisition::hypervolume::{Gain, OBJECTIVES_MAX};
 use crate::acquisition::{Search, feasibility, minimize_loss};
 use crate::design::sobol::scrambled;
-use crate::gp::{Fitted, Surrogate, constraint_processes, is_taken, rows};
+use crate::gp::{Fitted, Posterior, Surrogate, constraint_processes, is_taken, rows};
 use crate::pareto::front;
 use crate::sampler::{Known, Proposal, Sampler, SamplerKind};
 use crate::trial::Why;
 
 /// How far the reference is behind the worst of the front, in widths of the front.
 const BEHIND: f64 = 0.1;
+/// What a unit of another objective counts where one is minimised: of places equal in it, those of the front are found.
+const OTHERS: f64 = 0.05;
 /// Rows of the front round which candidates are drawn.
 const N_AROUND: usize = 8;
 
@@ -91,17 +94,25 @@ fn most_gain(known: &Known<'_>, models: &[Surrogate], rng: &mut Pcg64) -> Vec<f6
         .filter(|i| known.violation[*i] <= 0.0)
         .collect();
     let mut values: Vec<Vec<f64>> = kept.iter().map(|i| expected(&known.x[*i])).collect();
-    let reference = reference(&values, m);
+    let constraints = constraint_processes(known);
     let best: Vec<usize> = front(&values).into_iter().map(|i| kept[i]).collect();
     let stride = best.len().div_ceil(N_AROUND).max(1);
-    let around: Vec<&[f64]> = best
+    let mut around: Vec<&[f64]> = best
         .iter()
         .step_by(stride)
         .map(|i| known.x[*i].as_slice())
         .collect();
+    let ends = ends(known, models, &constraints, &around, rng);
+    let reference = {
+        let expected_ends = ends.iter().map(expected);
+        let all: Vec<Vec<f64>> = values.iter().cloned().chain(expected_ends).collect();
+        // No nearer than behind the rows: what the models hope for must not shut out what there is.
+        let pairs = reference(&all, m).into_iter().zip(reference(&values, m));
+        pairs.map(|(a, b)| a.max(b)).collect::<Vec<f64>>()
+    };
+    around.extend(ends.iter().map(Vec::as_slice));
     values.extend(known.pending.iter().map(|(_, u)| expected(u)));
     let gain = Gain::new(&values, &reference);
-    let constraints = constraint_processes(known);
     let loss = |u: &[f64]| {
         let (mut mean, mut sd) = ([0.0; OBJECTIVES_MAX], [0.0; OBJECTIVES_MAX]);
         for (k, model) in models.iter().enumerate() {
@@ -147,20 +158,65 @@ fn most_gain(known: &Known<'_>, models: &[Surrogate], rng: &mut Pcg64) -> Vec<f6
     minimize_loss(&search, rng, loss, loss_with_gradient).0
 }
 
+/// Where the models expect the ends of the front: the lowest mean of every objective, a little of the others counted.
+fn ends(
+    known: &Known<'_>,
+    models: &[Surrogate],
+    constraints: &[(Posterior, f64)],
+    around: &[&[f64]],
+    rng: &mut Pcg64,
+) -> Vec<Vec<f64>> {
+    let search = Search {
+        cube: known.cube,
+        around,
+        n_candidates: 128,
+        n_starts: 2,
+        is_taken: &|_| false,
+        within: None,
+    };
+    let mut end = |k: usize| {
+        let weight = |i: usize| if i == k { 1.0 } else { OTHERS };
+        let loss = |u: &[f64]| {
+            let means = models.iter().enumerate();
+            let mut loss = means.map(|(i, m)| weight(i) * m.posterior.mean(u)).sum();
+            feasibility::add_loss(constraints, u, &mut loss);
+            loss
+        };
+        let loss_with_gradient = |u: &[f64], gradient: &mut [f64]| {
+            let (mut by_mean, mut by_variance) = (vec![0.0; u.len()], vec![0.0; u.len()]);
+            let mut loss = 0.0;
+            gradient.fill(0.0);
+            for (i, model) in models.iter().enumerate() {
+                let posterior = &model.posterior;
+                let (mean, _) = posterior.predict_with_gradient(u, &mut by_mean, &mut by_variance);
+                loss += weight(i) * mean;
+                for (slope, by_mean) in gradient.iter_mut().zip(&by_mean) {
+                    *slope += weight(i) * by_mean;
+                }
+            }
+            feasibility::add_loss_and_gradient(constraints, u, &mut loss, gradient);
+            loss
+        };
+        minimize_loss(&search, rng, loss, loss_with_gradient).0
+    };
+    (0..models.len()).map(&mut end).collect()
+}
+
 /// Behind the worst of the front in every objective; a front that has no width counts as one of a standard deviation.
+/// A row that gives up much in one objective for next to nothing in the others is not on this front: the errors of the
+/// models alone would keep it there, far out.
 fn reference(values: &[Vec<f64>], m: usize) -> Vec<f64> {
-    let on = front(values);
+    let sums = values.iter().map(|row| (row, row.iter().sum::<f64>()));
+    let leaned: Vec<Vec<f64>> = sums
+        .map(|(row, sum)| row.iter().map(|v| v + OTHERS * (sum - v)).collect())
+        .collect();
+    let on = front(&leaned);
     let end = |k: usize| {
         let column = on.iter().map(|i| values[*i][k]);
         let low = column.clone().fold(f64::INFINITY, f64::min);
         let high = column.fold(f64::NEG_INFINITY, f64::max);
         let width = if high > low { high - low } else { 1.0 };
-        // Without a row that keeps the constraints, three standard deviations above the mean: everything counts.
-        if high.is_finite() {
-            high + BEHIND * width
-        } else {
-            3.0
-        }
+        high + BEHIND * width
     };
     (0..m).map(end).collect()
 }

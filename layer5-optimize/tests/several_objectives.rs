@@ -74,7 +74,7 @@ fn dtlz2(x: &[f64]) -> Vec<f64> {
 }
 
 #[test]
-fn hypervolume_improvement_gets_nearer_to_the_front_of_a_pair() {
+fn hypervolume_improvement_finds_the_front_of_a_pair() {
     // The whole front below (1.1, 1.1) dominates 1.1^2 - 1/3 = .8767.
     let mean = |sampler| {
         let all = (0..3).map(|seed| reached(&run(sampler, 4, 40, seed, zdt1), &[1.1, 1.1]));
@@ -83,7 +83,8 @@ fn hypervolume_improvement_gets_nearer_to_the_front_of_a_pair() {
     let (ehvi, auto) = (mean(SamplerKind::Ehvi), mean(SamplerKind::Auto));
     let (nsga, random) = (mean(SamplerKind::Nsga2), mean(SamplerKind::Random));
     let found = format!("ehvi {ehvi}, auto {auto}, nsga2 {nsga}, random {random}");
-    assert!(ehvi.max(auto) <= 1.21 - 1.0 / 3.0, "{found}");
+    let all = 1.21 - 1.0 / 3.0;
+    assert!(ehvi > 0.95 * all && ehvi.max(auto) <= all, "{found}");
     assert!(ehvi > nsga && ehvi > random && auto > random, "{found}");
 }
 
