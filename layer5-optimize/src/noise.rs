@@ -167,11 +167,14 @@ mod tests {
 
     #[test]
     fn values_that_are_alike_by_luck_are_probed_again() {
-        assert!(
-            DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.002, 3.0]).expect("a pair"))
-        );
-        assert!(!DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.0, 3.0]).expect("a pair")));
-        assert!(!DOUBTFUL.contains(&share_of(&[0.1, 0.1, 0.9], &[1.0, 1.5, 3.0]).expect("a pair")));
+        // A pair at the best place, and two values from which the spread is seen.
+        let is_doubtful = |second: f64| {
+            let share = share_of(&[0.1, 0.1, 0.5, 0.9], &[1.0, second, 2.0, 3.0]);
+            DOUBTFUL.contains(&share.expect("a pair"))
+        };
+        assert!(is_doubtful(1.002));
+        assert!(!is_doubtful(1.0));
+        assert!(!is_doubtful(1.5));
     }
 
     #[test]

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::design::sobol::scrambled_block;
 use crate::gp::Surrogate;
-use crate::space::{Point, Value};
+use crate::space::{Point, Space, Value};
 use crate::study::Study;
+use crate::unit_cube::UnitCube;
 
 /// How much of the objective's variation over the space goes back to one parameter, by the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +79,7 @@ pub fn importances(study: &Study, objective: usize) -> Option<Vec<Importance>> {
             0.0
         }
     };
+    let parameters = study.config().space.parameters();
     let of = |j: usize| {
         // Against `b` the mixed points have only axis `j` in common, against `a` all others.
         let mixed = rows.iter().map(|r| {
@@ -91,7 +93,7 @@ pub fn importances(study: &Study, objective: usize) -> Option<Vec<Importance>> {
         let steps = a.iter().zip(&mixed);
         let total: f64 = steps.map(|(a, m)| 0.5 * (a - m).powi(2)).sum();
         Importance {
-            name: study.config().space.parameters()[j].name.clone(),
+            name: parameters[j].name.clone(),
             alone: share(alone),
             total: share(total),
         }
@@ -113,7 +115,14 @@ pub fn partial_dependence(
 ) -> Option<Vec<Dependence>> {
     study.config().space.parameters().get(index)?;
     let surrogate = study.surrogate_of(objective)?;
-    Some(dependence(study, &surrogate, objective, index, n_values))
+    let sign = study.sign(objective);
+    Some(dependence(
+        study.cube(),
+        &study.config().space,
+        (&surrogate, sign),
+        index,
+        n_values,
+    ))
 }
 
 /// The model of one objective along every parameter, `None` while there is no model: one fit for all.
@@ -124,23 +133,23 @@ pub fn dependences(
     n_values: usize,
 ) -> Option<Vec<Vec<Dependence>>> {
     let surrogate = study.surrogate_of(objective)?;
-    let all = 0..study.config().space.len();
-    let along = |index| dependence(study, &surrogate, objective, index, n_values);
+    let (cube, space, sign) = (study.cube(), &study.config().space, study.sign(objective));
+    let all = 0..space.len();
+    let along = |index| dependence(cube, space, (&surrogate, sign), index, n_values);
     Some(all.into_par_iter().map(along).collect())
 }
 
 fn dependence(
-    study: &Study,
-    surrogate: &Surrogate,
-    objective: usize,
+    cube: &UnitCube,
+    space: &Space,
+    (surrogate, sign): (&Surrogate, f64),
     index: usize,
     n_values: usize,
 ) -> Vec<Dependence> {
-    let (cube, d) = (study.cube(), study.cube().len());
-    let levels = study.config().space.parameters()[index].domain.n_values();
+    let d = cube.len();
+    let levels = space.parameters()[index].domain.n_values();
     let n = (n_values.max(2) as u64).min(levels.unwrap_or(u64::MAX)) as usize;
     let rows = scrambled_block(0, 128, d, 2);
-    let sign = study.sign(objective);
     let at = |k: usize| {
         let along = if n > 1 {
             k as f64 / (n - 1) as f64

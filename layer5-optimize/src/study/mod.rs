@@ -13,7 +13,7 @@ mod suggest;
 mod told;
 mod view;
 
-use std::sync::OnceLock;
+use std::cell::OnceCell;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ pub struct Study {
     is_closed: bool,
     view: UnitView,
     /// What advice rests on: fitted when it is first asked for after something was told.
-    model: OnceLock<Option<Surrogate>>,
+    model: OnceCell<Option<Surrogate>>,
 }
 
 impl Study {
@@ -80,7 +80,7 @@ impl Study {
             sampler,
             is_closed: false,
             view,
-            model: OnceLock::new(),
+            model: OnceCell::new(),
         })
     }
 

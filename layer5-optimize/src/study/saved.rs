@@ -2,7 +2,7 @@
 //! In: a [`Study`], or what was saved of one. Out: the other. Called from: serde. Invariants: everything that decides the
 //! next suggestion is written; the rest is derived in the order in which it was told, so a restored study goes on alike.
 
-use std::sync::OnceLock;
+use std::cell::OnceCell;
 
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,7 @@ impl TryFrom<SavedStudy> for Study {
             sampler,
             is_closed,
             view,
-            model: OnceLock::new(),
+            model: OnceCell::new(),
         })
     }
 }

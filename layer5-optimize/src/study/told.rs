@@ -2,7 +2,7 @@
 //! In: values in the caller's units and directions. Out: a verdict, or why it is refused. Called from: callers of [`Study`].
 //! Invariants: what is refused changes nothing; a trial is closed once; values that are kept are finite.
 
-use std::sync::OnceLock;
+use std::cell::OnceCell;
 
 use super::Study;
 use super::config::StudyConfig;
@@ -176,7 +176,7 @@ impl Study {
     fn remember(&mut self, observation: Observation) {
         self.view.told(&observation, &self.config);
         self.observations.push(observation);
-        self.model = OnceLock::new();
+        self.model = OnceCell::new();
     }
 
     /// The place of a trial that may still be told.

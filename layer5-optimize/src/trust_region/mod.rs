@@ -25,6 +25,8 @@ const DELTA_MIN: f64 = 1e-7;
 const DELTA_MAX: f64 = 0.5;
 /// Boxes away from the centre within which every direction needs a row before a step is taken.
 const FAR: f64 = 10.0;
+/// Share of the box that a sample which supports the model keeps from places not told yet, while there is room.
+const APART: f64 = 0.2;
 /// Sizes of the cubic terms that are tried, in units of the curvature, for displacements of the whole cube's width.
 const CUBIC: [f64; 4] = [1e-3, 0.05, 0.5, 3.0];
 /// The most rows a model is fitted to: at 10 axes a full quadratic, beyond a partial one.
@@ -105,11 +107,20 @@ impl Run {
             }
             let near = Near::new(self, known, &axes);
             let reach = if self.is_doubted { 2.0 } else { FAR };
-            if let Some(s) = near.uncovered_direction(reach) {
+            let kappas = CUBIC.map(|cubic| (cubic * self.delta).max(1e-7));
+            if let Some(s) = near.uncovered_direction(reach, &[]) {
                 self.is_doubted = false;
+                // Places not told yet will cover their directions.
+                let s = if near.pending.is_empty() {
+                    s
+                } else {
+                    near.uncovered_direction(reach, &near.pending)
+                        .filter(|s| near.room(s) >= APART)
+                        .or_else(|| near.support(&kappas))
+                        .unwrap_or(s)
+                };
                 return Some(self.proposal(known, &axes, &s, None, None));
             }
-            let kappas = CUBIC.map(|cubic| (cubic * self.delta).max(1e-7));
             let model = Quadratic::most_likely(axes.len(), &near.rows, &near.f, &kappas);
             let Some(model) = model else {
                 self.delta *= 0.2;
@@ -271,6 +282,10 @@ struct Near {
     /// Differences to the centre's value, divided by `unit`.
     f: Vec<f64>,
     unit: f64,
+    /// Places not told yet, in the same coordinates, nearest first.
+    pending: Vec<Vec<f64>>,
+    /// Which axis is looked along first: studies with different seeds begin differently, seed 0 in the caller's order.
+    first: usize,
     /// The box in units of `delta`, cut at the walls of the cube.
     low: Vec<f64>,
     high: Vec<f64>,
@@ -279,16 +294,16 @@ struct Near {
 impl Near {
     fn new(run: &Run, known: &Known<'_>, axes: &[usize]) -> Self {
         let p = axes.len();
+        let displacement = |x: &[f64]| -> Option<Vec<f64>> {
+            let same = (0..x.len()).all(|j| known.cube.is_ordered(j) || x[j] == run.centre[j]);
+            let away = |j: &usize| (x[*j] - run.centre[*j]) / run.delta;
+            same.then(|| axes.iter().map(away).collect())
+        };
         let mut near: Vec<(f64, Vec<f64>, f64)> = Vec::new();
         for (x, y) in known.x.iter().zip(known.y) {
-            let same = (0..x.len()).all(|j| known.cube.is_ordered(j) || x[j] == run.centre[j]);
-            if !same {
+            let Some(s) = displacement(x) else {
                 continue;
-            }
-            let s: Vec<f64> = axes
-                .iter()
-                .map(|j| (x[*j] - run.centre[*j]) / run.delta)
-                .collect();
+            };
             let r2 = dot(&s, &s);
             // Closer than a thousandth of the box, a difference says nothing but how noisy the objective is.
             if r2 > 1e-6 {
@@ -301,6 +316,13 @@ impl Near {
             .iter()
             .fold(0.0f64, |m, (_, _, f)| m.max(f.abs().min(1e300)))
             .max(1e-300);
+        let mut pending: Vec<Vec<f64>> = known
+            .pending
+            .iter()
+            .filter_map(|(_, x)| displacement(x))
+            .collect();
+        pending.sort_by(|a, b| dot(a, a).total_cmp(&dot(b, b)));
+        pending.truncate(ROWS_MAX);
         let edge = |wall: f64, j: &usize| ((wall - run.centre[*j]) / run.delta).clamp(-1.0, 1.0);
         let low = axes.iter().map(|j| edge(0.0, j)).collect();
         let high = axes.iter().map(|j| edge(1.0, j)).collect();
@@ -312,18 +334,20 @@ impl Near {
             rows: near.into_iter().map(|(_, s, _)| s).collect(),
             f,
             unit,
+            pending,
+            first: (known.seed % p.max(1) as u64) as usize,
             low,
             high,
         }
     }
 
     /// A displacement to the wall of the box along a direction in which no row within `reach` boxes lies; `None` if the
-    /// rows support a linear model.
-    fn uncovered_direction(&self, reach: f64) -> Option<Vec<f64>> {
+    /// rows, with the `others`, support a linear model.
+    fn uncovered_direction(&self, reach: f64, others: &[Vec<f64>]) -> Option<Vec<f64>> {
         let p = self.low.len();
         let mut basis: Vec<Vec<f64>> = Vec::new();
         let near = |s: &&Vec<f64>| s.iter().all(|s| s.abs() <= reach);
-        for s in self.rows.iter().filter(near) {
+        for s in self.rows.iter().chain(others).filter(near) {
             let mut rest = s.clone();
             project_out(&mut rest, &basis);
             let length = dot(&rest, &rest).sqrt();
@@ -337,7 +361,7 @@ impl Near {
         }
         // The axis least covered, without what is covered.
         let mut best: (f64, Vec<f64>) = (0.0, Vec::new());
-        for j in 0..p {
+        for j in (0..p).map(|j| (self.first + j) % p) {
             let mut axis = vec![0.0; p];
             axis[j] = 1.0;
             project_out(&mut axis, &basis);
@@ -385,11 +409,42 @@ impl Near {
         Some(axis.iter().map(|a| sign * room * a / widest).collect())
     }
 
-    /// The wall or corner of the box where the model is least certain.
+    /// How far a displacement is from the nearest place not told yet, in half widths of the box.
+    fn room(&self, s: &[f64]) -> f64 {
+        let distance = |t: &Vec<f64>| {
+            let apart = s.iter().zip(t).map(|(s, t)| (s - t).abs());
+            apart.fold(0.0, f64::max)
+        };
+        self.pending
+            .iter()
+            .map(distance)
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    /// Where a model of what was told, or before that of where it will be, is least certain.
+    fn support(&self, kappas: &[f64]) -> Option<Vec<f64>> {
+        let p = self.low.len();
+        let model = if self.rows.is_empty() {
+            // Values do not matter here. At the centre itself nothing is learned.
+            let away = |s: &&Vec<f64>| dot(s, s) > 1e-6;
+            let rows: Vec<Vec<f64>> = self.pending.iter().filter(away).cloned().collect();
+            if rows.is_empty() {
+                return None;
+            }
+            Quadratic::most_likely(p, &rows, &vec![0.0; rows.len()], kappas)
+        } else {
+            Quadratic::most_likely(p, &self.rows, &self.f, kappas)
+        };
+        model.map(|model| self.most_uncertain(&model))
+    }
+
+    /// The wall or corner of the box, or a place in it, where the model is least certain, among those with room round
+    /// them; if none has, the one with the most.
     fn most_uncertain(&self, model: &Quadratic) -> Vec<f64> {
         let p = self.low.len();
-        let mut best = (f64::NEG_INFINITY, vec![0.0; p]);
-        for index in 0..(2 * p + 8) as u32 {
+        let mut best = ((0.0, f64::NEG_INFINITY), vec![0.0; p]);
+        // The more places are taken, the more are looked at.
+        for index in 0..(2 * p + 8 + 2 * self.pending.len()) as u32 {
             let s: Vec<f64> = if index < 2 * p as u32 {
                 let (j, up) = (index as usize / 2, index % 2 == 0);
                 let mut s = vec![0.0; p];
@@ -401,9 +456,9 @@ impl Near {
                     .map(|j| self.low[j] + u[j] * (self.high[j] - self.low[j]))
                     .collect()
             };
-            let uncertainty = model.uncertainty(&s);
-            if uncertainty > best.0 {
-                best = (uncertainty, s);
+            let merit = (self.room(&s).min(APART), model.uncertainty(&s));
+            if merit.0 > best.0.0 || (merit.0 == best.0.0 && merit.1 > best.0.1) {
+                best = (merit, s);
             }
         }
         best.1
