@@ -168,10 +168,9 @@ impl Timestamp {
         let seconds_of_day = i64::from(hour * 3600 + minute * 60 + second);
         let seconds =
             days_from_civil(year, month, day) * SECONDS_PER_DAY + seconds_of_day - offset_seconds;
-        seconds
-            .checked_mul(NANOS_PER_SECOND)?
-            .checked_add(nanos)
-            .map(Self)
+        // The first second there is begins before the range: only the sum must fit.
+        let sum = i128::from(seconds) * i128::from(NANOS_PER_SECOND) + i128::from(nanos);
+        i64::try_from(sum).ok().map(Self)
     }
 }
 

@@ -42,8 +42,10 @@ pub struct Slope {
     pub rise: f32,
     /// Samples in the span.
     pub span: u32,
-    /// Ratio to the standard error.
+    /// Ratio to the standard error; 0 where a single step fits better.
     pub t: f32,
+    /// Standard error of the change per sample.
+    pub error: f32,
     /// Where the line ends, in the middle of the newest block.
     pub end: f32,
     /// The slope that was told before and is no more; `None` where there was none.
@@ -133,12 +135,20 @@ impl Drift {
         }
         let (was, now) = (self.told, newest.per_sample);
         // Where a single step fits better than a line there is no `t`: that is for others to tell.
-        let error = (now / newest.t).abs();
-        let t = (now - was) / error.max(f32::MIN_POSITIVE);
-        if newest.t == 0.0 || t.abs() < T_MIN || (now - was).abs() < CHANGE_MIN * was.abs() {
+        // Through noise alone a step always fits about as well: there a line that is nearly flat has ended.
+        let error = newest.error.max(f32::MIN_POSITIVE);
+        let t = (now - was) / error;
+        let step = newest.t == 0.0 && now.abs() > DOUBT * T_MIN * error;
+        if step || t.abs() < T_MIN || (now - was).abs() < CHANGE_MIN * was.abs() {
             return None;
         }
         self.told = now;
+        (self.slope, self.t, self.end) = (now, newest.t, newest.end);
+        // The blocks before are of the line that was.
+        while usize::from(self.len) > PER_DAY {
+            self.means.drop_first();
+            self.len -= 1;
+        }
         self.reported = match newest.t {
             t if t > T_MIN => 1,
             t if t < -T_MIN => -1,
@@ -151,7 +161,7 @@ impl Drift {
         })
     }
 
-    /// Change per sample and its ratio to the standard error, at the newest block; 0 where there is none.
+    /// Change per sample and its ratio to the standard error, at the newest block; the ratio is 0 where there is none.
     pub fn slope_per_sample(&self) -> (f32, f32) {
         (self.slope, self.t)
     }
@@ -214,22 +224,26 @@ impl Drift {
         let error = (sse / (n - 2.0) / sxx * inflate).sqrt();
         // A floor for exact lines: rounding of the means.
         let floor = f32::EPSILON * (mean.abs() + b.abs() * n);
-        let t = b / error.max(floor).max(f32::MIN_POSITIVE);
+        let error = error.max(floor).max(f32::MIN_POSITIVE);
+        let t = b / error;
+        let (b_sample, error) = (b / self.block_len as f32, error / self.block_len as f32);
         if step_error(y, mean) < 1.5 * sse {
             return Some(Slope {
-                per_sample: 0.0,
+                per_sample: b_sample,
                 rise: 0.0,
                 span: 0,
                 t: 0.0,
+                error,
                 end: mean,
                 before: None,
             });
         }
         Some(Slope {
-            per_sample: b / self.block_len as f32,
+            per_sample: b_sample,
             rise: b * (n - 1.0),
             span: self.block_len * k as u32,
             t: t.clamp(-1e6, 1e6),
+            error,
             end: mean + b * (n - 1.0 - mid),
             before: None,
         })

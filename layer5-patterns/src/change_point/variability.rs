@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::anomaly::spike::narrow;
 use crate::detector::Part;
 use crate::stats::robust::{RobustScale, Spread};
-use crate::stats::tail::Tail;
 
 /// Memory of the running mean, in samples.
 const M: f32 = 24.0;
@@ -71,14 +70,15 @@ impl Variability {
         let weight = (1.0 / M).max(1.0 / f32::from(self.n));
         self.mean += weight * (y - self.mean);
         let change = self.mean - self.usual.location();
-        let p = Tail::default().p(self.usual.z(self.mean, 1e4).abs());
+        let p = chance(self.usual.z(self.mean, 1e4));
         if self.n <= WARM_UP || (p > p_max && self.pending == 0) {
             self.usual
                 .update(self.mean, u32::from(self.n), USUAL_ALPHA, CLIP);
             return None;
         }
         self.pending += 1;
-        if p > p_max {
+        // The mean wanders by a sixth on the logarithm: once beyond chance, it need only stay changed, not be so each time.
+        if change.abs() < CHANGE_MIN {
             self.pending = 0;
             return None;
         }
@@ -88,13 +88,22 @@ impl Variability {
         self.pending = 0;
         self.usual.shift(change);
         let after = (self.mean + SIGMA_OF_LOG).exp();
-        (change.abs() > CHANGE_MIN && after.is_finite()).then(|| Rescaled {
+        after.is_finite().then(|| Rescaled {
             before: (after / change.exp()).min(f32::MAX),
             after,
             back: u32::from(HOLD) + M as u32 / 2,
-            p,
+            // It was below the bar when the change began.
+            p: p.min(p_max),
         })
     }
+}
+
+/// Chance of a standard Gaussian this far off on either side, at most; within 2 % from two deviations on.
+/// Sampford (1953), Ann. Math. Statist. 24(1), 130-132.
+fn chance(z: f32) -> f32 {
+    let z = z.abs();
+    let density = (-0.5 * z * z).exp() * (2.0 / std::f32::consts::PI).sqrt();
+    (density * 4.0 / (3.0 * z + (z * z + 8.0).sqrt())).clamp(1e-30, 1.0)
 }
 
 /// A [`Variability`] with a level of its own.
@@ -113,7 +122,7 @@ impl Part for VariabilityAlone {
         self.level.update(x, 1.0 / 200.0, 3.0);
         self.variability.step(residual, scale, P_MAX);
         let z = self.variability.usual.z(self.variability.mean, 1e4);
-        1.0 - f64::from(Tail::default().p(z.abs()))
+        1.0 - f64::from(chance(z))
     }
 }
 
