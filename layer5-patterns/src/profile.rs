@@ -22,8 +22,8 @@ const SLOTS_MAX: usize = 28;
 const MONDAY_MILLIS: i64 = 3 * 86_400_000;
 /// Weight of the newest visit in a slot: about five visits of memory.
 const VISIT_WEIGHT: f32 = 0.35;
-/// Share of the variance that the cycle must explain on unseen samples, to be confirmed: much when little was predicted,
-/// less after three cycles.
+/// Share of the variance that the cycle must explain on unseen samples, to be confirmed: much when nearly one whole
+/// cycle was predicted, less after three.
 const SHARE_EARLY: f32 = 0.5;
 const SHARE_LATE: f32 = 0.2;
 const DROP: f32 = 0.02;
@@ -56,14 +56,6 @@ impl Period {
         match self {
             Self::Day => DAY_SECONDS,
             Self::Week => WEEK_SECONDS,
-        }
-    }
-
-    /// Predicted slots that are enough where much is explained: nearly a day, or a week up to its weekend.
-    const fn predicted_min(self) -> u16 {
-        match self {
-            Self::Day => 22,
-            Self::Week => 9,
         }
     }
 
@@ -292,7 +284,7 @@ impl Cycle {
         let whole = self.period.slots() as u16;
         let least = if self.predicted >= 3 * whole {
             SHARE_LATE
-        } else if self.predicted >= self.period.predicted_min() {
+        } else if self.predicted + 2 >= whole {
             SHARE_EARLY
         } else {
             return false;

@@ -147,7 +147,8 @@ mod tests {
         let found = changes(4000, |i| noise(i) * if i < 2000 { 1.0 } else { 3.0 });
         assert!(matches!(found[..], [(2030..2090, _)]), "{found:?}");
         let ratio = found[0].1.after / found[0].1.before;
-        assert!((2.3..3.7).contains(&ratio), "{found:?}");
+        // The mean over 24 logarithms wanders by a sixth: two such steps are a factor of 1.4 either way.
+        assert!((3.0 / 1.4..3.0 * 1.4).contains(&ratio), "{found:?}");
         let found = changes(4000, |i| noise(i) * if i < 2000 { 1.0 } else { 0.3 });
         assert!(matches!(found[..], [(2030..2110, _)]), "{found:?}");
     }
