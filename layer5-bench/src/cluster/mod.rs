@@ -1,8 +1,8 @@
 //! A stand-in for a Kubernetes API server: real `kubectl` over real HTTP, a handful of kinds, no cluster.
 //! In: kubectl's calls. Out: answers as an API server gives them, and a record of every call. Called from:
 //! `tests/deploy_script.rs`.
-//! [`api`] speaks HTTP and knows the paths, [`objects`] keeps and patches objects, [`workloads`] makes pods of Deployments
-//! and Jobs at once instead of in time, [`exec`] runs commands in pods by answering for them, [`patch`] is the three kinds
+//! [`api`] speaks HTTP and knows the paths, `objects` keeps and patches objects, `workloads` makes pods of Deployments
+//! and Jobs at once instead of in time, `exec` runs commands in pods by answering for them, `patch` is the three kinds
 //! of patch.
 //! Invariants: what a [`Trouble`] does not name goes well; nothing here knows the script that is tested.
 

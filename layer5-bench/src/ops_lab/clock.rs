@@ -1,6 +1,6 @@
 //! A clock that the lab can put forward while Layer5 runs, so that a day passes in a moment.
 //! In: how far. Out: an environment for a process (libfaketime, from Debian's package `faketime`). Called from:
-//! [`super::parts`], [`super::drill`].
+//! `parts`, [`super::drill`].
 //! Invariants: only the time of day is moved; what measures how long something takes is left alone.
 
 use std::{

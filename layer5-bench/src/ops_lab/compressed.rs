@@ -1,5 +1,5 @@
 //! The rules and routes that are installed, with every duration divided by a factor, so that hours pass in minutes.
-//! In: the files of `deploy/`. Out: the same text, in which nothing but durations differs. Called from: [`super::parts`].
+//! In: the files of `deploy/`. Out: the same text, in which nothing but durations differs. Called from: `parts`.
 //! What is a duration: `for:`, `interval:` and the waits of Alertmanager's routes; ranges `[5m]`; and thresholds on a
 //! metric of seconds of a minute or more, as `layer5_outbox_oldest_seconds > 300`.
 //! Invariants: nothing is evaluated more often than once a second, which is as often as the lab scrapes.

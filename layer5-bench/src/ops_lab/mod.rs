@@ -1,7 +1,7 @@
 //! `layer5-bench ops-lab`: everything that operations works with, on this machine, with hours that pass in minutes.
 //! In: ports and a folder. Out: Prometheus, Alertmanager, a webhook receiver, redis, two Layer5s (green takes reports, blue
 //! stands by) and the demo's fleet, all on loopback. Called from: the command line, and `tests/ops_lab.rs`.
-//! [`compressed`] divides the durations of rules and routes, [`parts`] writes the files and starts the processes, [`drill`]
+//! [`compressed`] divides the durations of rules and routes, `parts` writes the files and starts the processes, [`drill`]
 //! makes every alert fire by its real cause and resolve again.
 //! Invariants: nothing outlives the lab: processes, mounts and, without `--dir`, the folder end with it.
 

@@ -1,5 +1,5 @@
 //! One process of the lab: started with its output in a file of its own, ended when dropped.
-//! In: a command. Out: [`Part`]. Called from: [`super::parts`].
+//! In: a command. Out: [`Part`]. Called from: `parts`.
 //! Invariants: only processes that were started here are ever signalled, by their number; every wait has a deadline.
 
 use std::{

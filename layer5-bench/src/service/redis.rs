@@ -2,7 +2,7 @@
 //! In: a workload, how fast, for how long. Out: the same [`Outcome`] as over HTTP: a body is answered when Layer5 has
 //! acknowledged its last entry. Called from: [`crate::load`].
 //! Invariants: on a schedule a time counts from when the body was due, as in [`super::pressure`]; what Layer5 has
-//! acknowledged is read from Redis itself every [`LOOK_EVERY`].
+//! acknowledged is read from Redis itself every `LOOK_EVERY`.
 
 use std::{
     io::{self, BufRead, BufReader, Write},

@@ -1,5 +1,5 @@
 //! One tuning problem: asks for points, is told what came of them, recommends.
-//! In: a [`StudyConfig`], then outcomes ([`told`]). Out: [`Trial`]s; what to use is in [`advice`]. Called from: the service's
+//! In: a [`StudyConfig`], then outcomes (`told`). Out: [`Trial`]s; what to use is in [`advice`]. Called from: the service's
 //! refinery, the ask/tell protocol, any program that tunes something.
 //! Invariants: inside, everything is minimised, and directions flip in this folder and nowhere else; a point on a discrete
 //! space is not suggested twice while another is left; the complete state serializes, and a restored study suggests

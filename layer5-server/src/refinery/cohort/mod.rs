@@ -1,8 +1,8 @@
 //! One cohort's closed loop: try settings on a few agents, compare with those left alone, roll out what helps, take
 //! back what hurts.
 //! In: readings at ticks, deliveries and outcomes. Out: [`Decision`]s. Called from: [`super::tuner`].
-//! A tick goes through the files in this order: [`measure`] what is under way, [`campaign`] proves what is rolled out,
-//! [`trials`] choose what comes next, [`lead`] sends everyone one safe step towards it.
+//! A tick goes through the files in this order: `measure` what is under way, `campaign` proves what is rolled out,
+//! `trials` choose what comes next, `lead` sends everyone one safe step towards it.
 //! Notation: the log cost `x` is `ln(objective)` where lower is better and `-ln(objective)` where higher is; the value
 //! told to the study is `v = (x - level) - (x0 - level0) + r0`: the log cost now, corrected by the holdouts' level,
 //! against the anchor window, plus the anchor setting's own value. `v = 0` at the initial setting, `1 - exp(v)` is the
