@@ -1,8 +1,11 @@
 //! What a policy would have earned, from decisions that another policy took and logged.
-//! In: logged decisions with the probability they were taken with. Out: value and standard error.
+//! In: logged decisions with the probability they were taken with. Out: value, standard error, interval.
 //! Called from: whoever compares policies before letting one decide.
 //! Notation: p propensity of the logged arm under the policy that logged, pi(a) probability of arm a
 //! under the policy judged, r reward, q(a) predicted reward.
+//! Intervals: what a rarely chosen arm earned is known from few decisions of large weight, whose scatter looks small until
+//! the first bad one among them. So the interval is that of the log with two decisions added, as Agresti and Coull (1998)
+//! add successes and failures: both of the heaviest weight seen, one with the best reward seen and one with the worst.
 //! Reference: Horvitz and Thompson (1952); Dudik, Langford and Li (2011), arXiv:1103.4601.
 
 use thiserror::Error;
@@ -27,8 +30,12 @@ pub struct LoggedDecision {
 pub struct PolicyValue {
     /// Mean reward per decision.
     pub mean: f64,
-    /// Standard error of `mean`.
+    /// Standard error of `mean`; where few decisions carry the weight it is too small, and `lower` and `upper` say more.
     pub standard_error: f64,
+    /// Lower end of the 95 % interval.
+    pub lower: f64,
+    /// Upper end of the 95 % interval.
+    pub upper: f64,
     /// Decisions that the weighted log is worth, Kish's `(sum w)^2 / sum w^2`; far below the number
     /// logged means that the two policies hardly overlap and the error is not to be trusted.
     pub effective_len: f64,
@@ -88,7 +95,7 @@ pub enum LogError {
 /// ```
 pub fn inverse_propensity(log: &[LoggedDecision]) -> Result<PolicyValue, LogError> {
     check(log)?;
-    Ok(summarize(log, |_, logged, weight| weight * logged.reward))
+    Ok(summarize(log, |_, _, reward, weight| weight * reward))
 }
 
 /// Doubly robust: mean of `sum_a pi(a) q(a) + (r - q(arm)) pi(arm) / p`. Unbiased when either the
@@ -121,10 +128,10 @@ pub fn doubly_robust(
             });
         }
     }
-    Ok(summarize(log, |index, logged, weight| {
+    Ok(summarize(log, |index, logged, reward, weight| {
         let q = &predicted[index];
         let direct: f64 = logged.target.iter().zip(q).map(|(pi, q)| pi * q).sum();
-        direct + (logged.reward - q[logged.arm]) * weight
+        direct + (reward - q[logged.arm]) * weight
     }))
 }
 
@@ -160,33 +167,47 @@ fn check(log: &[LoggedDecision]) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Mean and error of `score(index, decision, weight)` over the log.
+/// Mean, error and interval of `score(index, decision, reward, weight)` over the log.
 fn summarize(
     log: &[LoggedDecision],
-    score: impl Fn(usize, &LoggedDecision, f64) -> f64,
+    score: impl Fn(usize, &LoggedDecision, f64, f64) -> f64,
 ) -> PolicyValue {
-    let n = log.len() as f64;
-    let weights = log
-        .iter()
-        .map(|logged| logged.target[logged.arm] / logged.propensity);
-    let (sum, squares) = weights
-        .clone()
-        .fold((0.0, 0.0), |(s, q), w| (s + w, q + w * w));
-    let scores: Vec<f64> = log
-        .iter()
-        .zip(weights)
-        .enumerate()
-        .map(|(i, (l, w))| score(i, l, w))
-        .collect();
-    let mean = scores.iter().sum::<f64>() / n;
-    let variance = scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / (n - 1.0);
+    let weight = |logged: &LoggedDecision| logged.target[logged.arm] / logged.propensity;
+    let (mut sum, mut squares, mut heaviest) = (0.0, 0.0, (0, 0.0));
+    let (mut worst, mut best) = (f64::INFINITY, f64::NEG_INFINITY);
+    let mut scores = Vec::with_capacity(log.len() + 2);
+    for (index, logged) in log.iter().enumerate() {
+        let w = weight(logged);
+        sum += w;
+        squares += w * w;
+        if w > heaviest.1 {
+            heaviest = (index, w);
+        }
+        worst = worst.min(logged.reward);
+        best = best.max(logged.reward);
+        scores.push(score(index, logged, logged.reward, w));
+    }
+    let (mean, standard_error) = mean_and_error(&scores);
+    let (index, w) = heaviest;
+    scores.extend([worst, best].map(|reward| score(index, &log[index], reward, w)));
+    let (middle, error) = mean_and_error(&scores);
     PolicyValue {
         mean,
-        standard_error: (variance / n).sqrt(),
+        standard_error,
+        // 95 % of a normal distribution is within 1.96 standard deviations.
+        lower: middle - 1.96 * error,
+        upper: middle + 1.96 * error,
         effective_len: if squares > 0.0 {
             sum * sum / squares
         } else {
             0.0
         },
     }
+}
+
+fn mean_and_error(scores: &[f64]) -> (f64, f64) {
+    let n = scores.len() as f64;
+    let mean = scores.iter().sum::<f64>() / n;
+    let variance = scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
 }
