@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use layer5_bench::quality::optimize::peers::Peers;
-use layer5_bench::quality::optimize::{Problem, Table, drawn, measure, public, shifted};
+use layer5_bench::quality::optimize::{Plan, Problem, Table, drawn, measure, public, shifted};
 use layer5_optimize::SamplerKind;
 use serde_json::json;
 
@@ -30,6 +30,9 @@ pub(crate) struct OptimizeArguments {
     /// Runs per function.
     #[arg(long, default_value_t = 10)]
     seeds: u64,
+    /// Suggestions that are asked for before the first of them is told.
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
     /// Dimensions of drawn functions.
     #[arg(long, default_value_t = 5)]
     dims: usize,
@@ -77,7 +80,13 @@ pub(crate) fn run(arguments: &OptimizeArguments) -> io::Result<()> {
         Set::Mixed => drawn::mixed(arguments.draw),
     };
     problems.retain(|p| p.name.contains(&arguments.only));
-    let table = measure(&problems, sampler, &arguments.budgets, arguments.seeds);
+    let plan = Plan {
+        sampler,
+        budgets: &arguments.budgets,
+        seeds: arguments.seeds,
+        batch: arguments.batch,
+    };
+    let table = measure(&problems, plan);
     let peers = arguments.peers.as_deref().map(Peers::read).transpose()?;
     let mut out = io::stdout().lock();
     match arguments.output {

@@ -22,10 +22,10 @@ pub mod speed;
 
 use std::fmt;
 
-use layer5_optimize::SamplerKind;
 use rayon::prelude::*;
 
 pub use self::problem::Problem;
+pub use self::run::Plan;
 use self::run::{median, random_log_regret, regrets};
 
 /// Regrets below this count as this: nobody needs more, and logarithms of zero are nobody's gain.
@@ -84,24 +84,20 @@ impl fmt::Display for Table {
     }
 }
 
-/// Runs `sampler` on each problem with seeds `0..n_seeds`, to the last of `budgets` (rising). Runs are shared out over the
-/// threads of the pool; the table does not depend on their number.
+/// Runs the plan on each problem. Runs are shared out over the threads of the pool; the table does not depend on their
+/// number.
 #[must_use]
-pub fn measure(
-    problems: &[Problem],
-    sampler: SamplerKind,
-    budgets: &[usize],
-    n_seeds: u64,
-) -> Table {
+pub fn measure(problems: &[Problem], plan: Plan<'_>) -> Table {
+    let budgets = plan.budgets;
     let rows = problems.par_iter().map(|problem| {
         let baseline = random_log_regret(problem, budgets);
-        let runs: Vec<Vec<f64>> = (0..n_seeds)
+        let runs: Vec<Vec<f64>> = (0..plan.seeds)
             .into_par_iter()
-            .map(|seed| regrets(problem, sampler, budgets, seed))
+            .map(|seed| regrets(problem, plan, seed))
             .collect();
         let column = |b: usize| runs.iter().map(move |run| run[b]);
         let gains = (0..budgets.len())
-            .map(|b| baseline[b] - column(b).map(f64::log10).sum::<f64>() / n_seeds as f64)
+            .map(|b| baseline[b] - column(b).map(f64::log10).sum::<f64>() / plan.seeds as f64)
             .collect();
         let medians = (0..budgets.len())
             .map(|b| median(column(b).collect()))
@@ -120,7 +116,7 @@ pub fn measure(
 
 #[cfg(test)]
 mod tests {
-    use layer5_optimize::{Point, Value};
+    use layer5_optimize::{Point, SamplerKind, Value};
 
     use super::*;
 
@@ -141,7 +137,13 @@ mod tests {
     #[test]
     fn random_search_gains_nothing_over_itself() {
         let problems = vec![public::all().swap_remove(0)];
-        let table = measure(&problems, SamplerKind::Random, &[10, 20], 60);
+        let plan = Plan {
+            sampler: SamplerKind::Random,
+            budgets: &[10, 20],
+            seeds: 60,
+            batch: 1,
+        };
+        let table = measure(&problems, plan);
         // The standard error of the mean of 60 log regrets (spread about 0.5) is 0.07.
         assert!(
             table.mean_gains().iter().all(|gain| gain.abs() < 0.28),
