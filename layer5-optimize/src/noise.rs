@@ -11,11 +11,11 @@ use crate::sampler::{Known, Proposal, SamplerKind};
 use crate::trial::Why;
 use crate::unit_cube::AxisKind;
 
-/// How far the probe is from the best place, in unit coordinates: objectives that differ over such a distance by more than
-/// [`SHARE_MAX`] of their spread are noise for every purpose.
-const PROBE: f64 = 1e-6;
+/// How far the probe is from the best place, in unit coordinates: so near that no slope passes for noise, and a number of
+/// its own in double precision.
+const PROBE: f64 = 1e-9;
 /// Pairs closer than this are compared.
-const CLOSE: f64 = 5e-6;
+const CLOSE: f64 = 5e-9;
 /// Scatter above this share of the spread is noise.
 pub const SHARE_MAX: f64 = 1e-3;
 
@@ -67,8 +67,8 @@ fn probe(known: &Known<'_>, rng: &mut Pcg64) -> Option<Proposal> {
     moves.then_some(proposal)
 }
 
-/// Standard deviation of the noise as a share of the distance from the best to the middle value; `None` as
-/// [`deviation`].
+/// Standard deviation of the noise as a share of the distance from the best value to the middle one of the first; `None`
+/// as [`deviation`].
 ///
 /// # Cost
 /// That of [`deviation`].
@@ -122,14 +122,20 @@ fn stated(known: &Known<'_>) -> Option<f64> {
     Some(largest * (sum / n).sqrt())
 }
 
-/// Half the distance from the best to the middle value.
+/// Observations, for each axis and two more, from which the spread is seen: where a search has ended, later ones lie on a
+/// spot and differ by less and less.
+const SPREAD_ROWS: usize = 2;
+
+/// Half the distance from the best value to the middle one of the first.
 fn spread(known: &Known<'_>) -> f64 {
-    let mut sorted = known.objective.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.as_slice() {
-        [] => 0.0,
-        sorted => 0.5 * sorted[sorted.len() / 2] - 0.5 * sorted[0],
-    }
+    let n = SPREAD_ROWS * (known.cube.len() + 2);
+    let mut first: Vec<f64> = known.objective.iter().take(n).copied().collect();
+    first.sort_by(f64::total_cmp);
+    let Some(middle) = first.get(first.len() / 2) else {
+        return 0.0;
+    };
+    let best = known.objective.iter().copied().fold(f64::MAX, f64::min);
+    0.5 * middle - 0.5 * best
 }
 
 #[cfg(test)]
@@ -178,10 +184,18 @@ mod tests {
     }
 
     #[test]
+    fn a_search_that_has_ended_is_no_noise() {
+        let mut x = vec![0.1, 0.9, 0.5, 0.7, 0.3];
+        x.extend((0..40).map(|i| 0.3 + PROBE * f64::from(i % 3)));
+        let y: Vec<f64> = x.iter().map(|x| (x - 0.3f64).powi(2)).collect();
+        assert!(share_of(&x, &y).expect("pairs") < SHARE_MAX);
+    }
+
+    #[test]
     fn pairs_at_one_place_show_the_noise() {
         assert_eq!(share_of(&[0.1, 0.5, 0.9], &[1.0, 2.0, 3.0]), None);
         assert_eq!(share_of(&[0.1, 0.1, 0.9], &[1.0, 1.0, 3.0]), Some(0.0));
-        assert!(share_of(&[0.1, 0.1 + 1e-6, 0.9], &[1.0, 1.2, 3.0]).expect("a pair") > 0.1);
+        assert!(share_of(&[0.1, 0.1 + PROBE, 0.9], &[1.0, 1.2, 3.0]).expect("a pair") > 0.1);
         assert_eq!(share_of(&[], &[]), None);
         assert!(
             share_of(&[0.1, 0.1, 0.9], &[1e308, -1e308, 0.0])

@@ -1,26 +1,15 @@
 //! Proves that every sampler keeps the same promises on every kind of space.
 //! How: one table of samplers and spaces; each promise is checked for each pair that fits together.
 
+mod runs;
 mod spaces;
 
 use layer5_optimize::{
     ConfigError, Direction, Domain, Limit, Outcome, Point, PointError, SamplerKind, Study,
     StudyConfig, TellError, TrialId, TrialState, Value,
 };
+use runs::run;
 use spaces::{bowl, conditional, space, studies};
-
-fn run(study: &mut Study, n: usize, f: impl Fn(&Point) -> f64) -> Vec<Point> {
-    let mut points = Vec::new();
-    for _ in 0..n {
-        let trial = study.ask();
-        let value = f(&trial.point);
-        study
-            .tell(trial.id, Outcome::Value(value))
-            .expect("pending");
-        points.push(trial.point);
-    }
-    points
-}
 
 #[test]
 fn suggestions_are_inside_and_never_repeat_while_others_are_left() {

@@ -1,33 +1,11 @@
 //! Proves that what a study says it has learned is true: importances against published indices, curves, calibration.
 //! How: functions whose variance is known part by part; a study that was told enough of them.
 
+mod runs;
+
 use layer5_optimize::insight;
-use layer5_optimize::{
-    Domain, Outcome, Parameter, Point, SamplerKind, Space, Study, StudyConfig, Value,
-};
-
-fn floats(d: usize) -> Space {
-    let named = (0..d).map(|j| Parameter::new(format!("x{j}"), Domain::float(0.0, 1.0)));
-    Space::new(named.collect()).expect("valid")
-}
-
-fn xs(point: &Point) -> Vec<f64> {
-    let float = |v: &Value| match v {
-        Value::Float(x) => *x,
-        _ => unreachable!("floats only"),
-    };
-    point.values().iter().map(float).collect()
-}
-
-fn run(study: &mut Study, n: usize, f: impl Fn(&Point) -> f64) {
-    for _ in 0..n {
-        let trial = study.ask();
-        let value = f(&trial.point);
-        study
-            .tell(trial.id, Outcome::Value(value))
-            .expect("pending");
-    }
-}
+use layer5_optimize::{Domain, Parameter, SamplerKind, Space, Study, StudyConfig, Value};
+use runs::{floats, numbers, run};
 
 #[test]
 fn importances_find_what_matters() {
@@ -37,7 +15,7 @@ fn importances_find_what_matters() {
     })
     .expect("fits");
     run(&mut study, 60, |p| {
-        let x = xs(p);
+        let x = numbers(p);
         // Variances over the cube: 1/12 times 16, 1 and 0.
         4.0 * x[0] + x[1]
     });
@@ -71,7 +49,7 @@ fn importances_of_ishigami_are_the_published_ones() {
     })
     .expect("fits");
     run(&mut study, 240, |p| {
-        let x = xs(p);
+        let x = numbers(p);
         x[0].sin() + 7.0 * x[1].sin().powi(2) + 0.1 * x[2].powi(4) * x[0].sin()
     });
     let found = insight::importances(&study, 0).expect("a model");
@@ -81,6 +59,42 @@ fn importances_of_ishigami_are_the_published_ones() {
         assert!((one.alone - alone).abs() < 0.05, "{found:?}");
         assert!((one.total - total).abs() < 0.05, "{found:?}");
     }
+}
+
+#[test]
+fn importances_are_those_of_the_space_after_the_search_has_ended_on_a_spot() {
+    // Over the space, (x - .3)^2 has the variance (.7^5 + .3^5) / 5 - ((.7^3 + .3^3) / 3)^2 = .01889, and a tenth for two of
+    // three choices .01 * 2/9 = .00222; `idle` has none.
+    let space = Space::new(vec![
+        Parameter::new("x", Domain::float(0.0, 1.0)),
+        Parameter::new("k", Domain::categorical(["a", "b", "c"])),
+        Parameter::new("idle", Domain::float(0.0, 1.0)),
+    ]);
+    let mut study = Study::new(StudyConfig::new(space.expect("valid"))).expect("fits");
+    run(&mut study, 80, |p| match p.values() {
+        [Value::Float(x), Value::Choice(k), _] => {
+            (x - 0.3).powi(2) + if *k == 1 { 0.0 } else { 0.1 }
+        }
+        _ => unreachable!("as declared"),
+    });
+    let told: Vec<f64> = study.observations().iter().map(|o| o.value).collect();
+    let n_on_the_spot = told.iter().filter(|v| **v < 1e-4).count();
+    assert!(n_on_the_spot > 20, "the search ended: {n_on_the_spot}");
+    let found = insight::importances(&study, 0).expect("a model");
+    let all = 0.01889 + 0.00222;
+    for (one, alone) in found.iter().zip([0.01889 / all, 0.00222 / all, 0.0]) {
+        // Draws err by a hundredth or two, a model of some thirty rows by about as much.
+        assert!((one.alone - alone).abs() < 0.04, "{found:?}");
+        assert!((one.total - alone).abs() < 0.04, "{found:?}");
+    }
+    let curves = insight::dependences(&study, 0, 11).expect("a model");
+    let means = |j: usize| -> Vec<f64> { curves[j].iter().map(|d| d.mean).collect() };
+    let (x, k) = (means(0), means(1));
+    assert!((x[10] - x[3] - 0.49).abs() < 0.05, "{x:?}");
+    assert!(
+        (k[0] - k[1] - 0.1).abs() < 0.02 && (k[2] - k[1] - 0.1).abs() < 0.02,
+        "{k:?}"
+    );
 }
 
 #[test]
@@ -96,7 +110,7 @@ fn importances_of_hostile_values_are_shares() {
     ];
     for f in hostile {
         let mut study = Study::new(StudyConfig::new(floats(2))).expect("fits");
-        run(&mut study, 15, |p| f(xs(p)[0]));
+        run(&mut study, 15, |p| f(numbers(p)[0]));
         for one in insight::importances(&study, 0).expect("a model") {
             assert!((0.0..=1.0).contains(&one.alone) && (0.0..=1.0).contains(&one.total));
         }
@@ -141,7 +155,7 @@ fn predictions_are_calibrated_on_a_smooth_function() {
     })
     .expect("fits");
     run(&mut study, 40, |p| {
-        let x = xs(p);
+        let x = numbers(p);
         (6.0 * x[0]).sin() + (4.0 * x[1]).cos()
     });
     let calibration = insight::calibration(&study);

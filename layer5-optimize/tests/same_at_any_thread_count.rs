@@ -1,7 +1,10 @@
 //! Proves that a seed fixes the suggestions whatever the number of threads.
 //! How: the same study is run inside pools of 1, 2 and 8 threads, and its complete saved state is compared.
 
-use layer5_optimize::{Domain, Outcome, Parameter, SamplerKind, Space, Study, StudyConfig, Value};
+mod runs;
+
+use layer5_optimize::{Domain, Parameter, SamplerKind, Space, Study, StudyConfig};
+use runs::{numbers, run};
 
 fn saved_after_run(sampler: SamplerKind, n_threads: usize) -> String {
     let pool = rayon::ThreadPoolBuilder::new()
@@ -21,16 +24,10 @@ fn saved_after_run(sampler: SamplerKind, n_threads: usize) -> String {
             ..StudyConfig::new(space)
         };
         let mut study = Study::new(config).expect("fits");
-        for _ in 0..32 {
-            let trial = study.ask();
-            let [Value::Float(x), Value::Float(y), Value::Float(z)] = trial.point.values() else {
-                unreachable!("three floats")
-            };
-            let value = 100.0 * (y - x * x).powi(2) + (1.0 - x).powi(2) + z.log10().powi(2);
-            study
-                .tell(trial.id, Outcome::Value(value))
-                .expect("pending");
-        }
+        run(&mut study, 32, |point| {
+            let v = numbers(point);
+            100.0 * (v[1] - v[0] * v[0]).powi(2) + (1.0 - v[0]).powi(2) + v[2].log10().powi(2)
+        });
         serde_json::to_string(&study).expect("plain data")
     })
 }

@@ -1,24 +1,14 @@
 //! Proves that several objectives are searched towards their whole front: by every sampler, by expected hypervolume best.
 //! How: published pairs and triples whose fronts and volumes are known.
 
+mod runs;
+
 use layer5_optimize::pareto::hypervolume;
 use layer5_optimize::{
-    ConfigError, Direction, Domain, Outcome, Parameter, Point, SamplerKind, Space, Study,
-    StudyConfig, Value, insight,
+    ConfigError, Direction, Domain, Outcome, Parameter, SamplerKind, Space, Study, StudyConfig,
+    insight,
 };
-
-fn floats(d: usize) -> Space {
-    let named = (0..d).map(|j| Parameter::new(format!("x{j}"), Domain::float(0.0, 1.0)));
-    Space::new(named.collect()).expect("valid")
-}
-
-fn xs(point: &Point) -> Vec<f64> {
-    let float = |v: &Value| match v {
-        Value::Float(x) => *x,
-        _ => unreachable!("floats only"),
-    };
-    point.values().iter().map(float).collect()
-}
+use runs::{floats, numbers};
 
 fn run(
     sampler: SamplerKind,
@@ -38,7 +28,7 @@ fn run(
     for _ in 0..n {
         let trial = study.ask();
         let outcome = Outcome::Values {
-            objectives: f(&xs(&trial.point)),
+            objectives: f(&numbers(&trial.point)),
             constraints: vec![],
             noise_sd: vec![],
         };
@@ -89,14 +79,17 @@ fn hypervolume_improvement_finds_the_front_of_a_pair() {
 }
 
 #[test]
-fn hypervolume_improvement_gets_nearer_to_the_front_of_a_triple() {
+fn hypervolume_improvement_finds_most_of_the_front_of_a_triple() {
     // The whole front below 1.1 in each dominates 1.331 - pi / 6 = .8074.
     let reference = [1.1; 3];
     let all = 1.331 - std::f64::consts::FRAC_PI_6;
-    let ehvi = reached(&run(SamplerKind::Ehvi, 4, 40, 1, dtlz2), &reference);
-    let random = reached(&run(SamplerKind::Random, 4, 40, 1, dtlz2), &reference);
+    let mean = |sampler| {
+        let all = (0..3).map(|seed| reached(&run(sampler, 4, 50, seed, dtlz2), &reference));
+        all.sum::<f64>() / 3.0
+    };
+    let (ehvi, random) = (mean(SamplerKind::Ehvi), mean(SamplerKind::Random));
     assert!(
-        ehvi > random && ehvi <= all,
+        ehvi > 0.8 * all && ehvi > random && ehvi <= all,
         "{ehvi} of {all}, random {random}"
     );
 }
@@ -112,7 +105,7 @@ fn a_constraint_is_kept_on_the_front() {
     .expect("fits");
     for _ in 0..30 {
         let trial = study.ask();
-        let x = xs(&trial.point);
+        let x = numbers(&trial.point);
         let outcome = Outcome::Values {
             objectives: vec![x[0] * x[0] + x[1], x[0] + x[1]],
             constraints: vec![0.5 - x[0]],
@@ -178,7 +171,7 @@ fn two_objectives_spread_over_their_front() {
         .expect("fits");
         for _ in 0..60 {
             let trial = study.ask();
-            let x = xs(&trial.point)[0];
+            let x = numbers(&trial.point)[0];
             let objectives = vec![x * x, (x - 2.0).powi(2)];
             let outcome = Outcome::Values {
                 objectives,

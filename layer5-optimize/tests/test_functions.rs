@@ -3,11 +3,12 @@
 //! loose by a factor of about ten against what was measured when written, so that they break on a broken sampler, not on a
 //! changed random number.
 
+mod runs;
+
 use std::f64::consts::PI;
 
-use layer5_optimize::{
-    Domain, Outcome, Parameter, Point, SamplerKind, Space, Study, StudyConfig, Value,
-};
+use layer5_optimize::{Domain, Parameter, SamplerKind, Space, Study, StudyConfig};
+use runs::{numbers, run};
 
 fn median_regret(
     space: &Space,
@@ -24,27 +25,12 @@ fn median_regret(
                 ..StudyConfig::new(space.clone())
             };
             let mut study = Study::new(config).expect("fits");
-            for _ in 0..n_trials {
-                let trial = study.ask();
-                study
-                    .tell(trial.id, Outcome::Value(f(&numbers(&trial.point))))
-                    .expect("pending");
-            }
+            run(&mut study, n_trials, |point| f(&numbers(point)));
             f(&numbers(&study.recommend().expect("told").point)) - minimum
         })
         .collect();
     regrets.sort_by(f64::total_cmp);
     regrets[2]
-}
-
-fn numbers(point: &Point) -> Vec<f64> {
-    let number = |value: &Value| match *value {
-        Value::Float(x) => x,
-        Value::Int(n) => n as f64,
-        Value::Choice(k) => k as f64,
-        _ => unreachable!("no other kind here"),
-    };
-    point.values().iter().map(number).collect()
 }
 
 fn boxed(bounds: &[(f64, f64)]) -> Space {

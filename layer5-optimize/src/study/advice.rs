@@ -153,16 +153,15 @@ impl Study {
         self.model.get_or_init(fitted).as_ref()
     }
 
-    /// A model of one objective, to be minimised, fitted to everything told; `None` if there is no such objective, or too
-    /// little was told.
+    /// A model of one objective over the whole space, to be minimised; `None` if there is no such objective, or too little
+    /// was told.
     pub(crate) fn surrogate_of(&self, objective: usize) -> Option<Surrogate> {
+        if objective >= self.config.n_objectives() {
+            return None;
+        }
         let n_asked = self.trials.len() as u64;
         let known = self.view.known(&self.config, None, n_asked);
-        match self.config.n_objectives() {
-            1 if objective == 0 => self.surrogate().cloned(),
-            m if objective < m => known.one_objective(objective, Surrogate::fit),
-            _ => None,
-        }
+        known.one_objective(objective, Surrogate::of_the_cube)
     }
 
     /// The sign that makes an objective one to be minimised.

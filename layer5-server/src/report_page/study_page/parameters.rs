@@ -6,7 +6,11 @@ use std::fmt::Write;
 use layer5_optimize::{Study, insight};
 
 use super::{CARD, scale::Scale, told::Told};
-use crate::report_page::{axis, escape, frame::Frame, number};
+use crate::report_page::{
+    axis, escape,
+    frame::{Frame, range},
+    number,
+};
 
 /// Parameters that have a picture.
 const DRAWN_MAX: usize = 24;
@@ -31,6 +35,9 @@ pub(super) fn section(body: &mut String, study: &Study, told: &Told<'_>) {
     } else {
         Vec::new()
     };
+    // Values crowd round the best one, where the search ended; the model is of the whole space.
+    let expected = curves.iter().flatten().flat_map(|d| [d.low, d.high]);
+    let y = range(expected.chain([y.0, y.1]));
     let of = if several { ": the first objective" } else { "" };
     let _ = writeln!(body, "<h2>What it tried{of}</h2>\n<div class=\"grid\">");
     for (index, parameter) in all.iter().enumerate().take(DRAWN_MAX) {
