@@ -1,9 +1,11 @@
 //! Several objectives by a Gaussian process of each: the place where the dominated volume is expected to grow most.
 //! In: [`Known`] with the values of every objective. Out: proposals. Called from: [`crate::study`].
 //! How: a process per objective, scaled but not bent: a logarithm near the lowest value would make the ends of the front
-//! worth nearly all of the volume. The reference is a little worse than the front, which is that of the means and reaches to
-//! where the models expect its ends: behind the rows alone, one row at an end that dominates the rest would shut all of the
-//! front out but its own neighbourhood. Pending trials come out as expected and stand on the front; failed ones as badly as
+//! worth nearly all of the volume. The reference is a little worse than the front of the means. Now and then that front
+//! reaches to where the models expect its ends: behind the rows alone, one row at an end that dominates the rest would shut
+//! all of the front out but its own neighbourhood. But ends that the models hope for and rows that are best in one objective
+//! and far behind in another would take most of a search that always went for them: mostly the reference is behind the rows,
+//! no nearer than the middle of all. Pending trials come out as expected and stand on the front; failed ones as badly as
 //! anything seen. Constraints count by the probability that they are kept. One objective makes it expected improvement.
 //! Invariants: one to [`OBJECTIVES_MAX`] objectives; of a front above [`crate::acquisition::hypervolume::FRONT_MAX`] rows
 //! those with most room count.
@@ -21,6 +23,8 @@ use crate::pareto::front;
 use crate::sampler::{Known, Proposal, Sampler, SamplerKind};
 use crate::trial::Why;
 
+/// One suggestion of so many may be for the ends of the front, the others are for what lies between.
+const ENDS_EVERY: u64 = 6;
 /// How far the reference is behind the worst of the front, in widths of the front.
 const BEHIND: f64 = 0.1;
 /// What a unit of another objective counts where one is minimised: of places equal in it, those of the front are found.
@@ -39,7 +43,7 @@ impl Sampler for Ehvi {
     fn propose(&mut self, known: &Known<'_>, rng: &mut Pcg64) -> Proposal {
         let by = SamplerKind::Ehvi;
         let d = known.cube.len();
-        let n_design = (d + 3).min(20);
+        let n_design = (2 * d + 3).min(20);
         let models = if known.n_used() < n_design {
             None
         } else {
@@ -103,13 +107,20 @@ fn most_gain(known: &Known<'_>, models: &[Surrogate], rng: &mut Pcg64) -> Vec<f6
         .map(|i| known.x[*i].as_slice())
         .collect();
     let ends = ends(known, models, &constraints, &around, rng);
-    let reference = {
-        let expected_ends = ends.iter().map(expected);
-        let all: Vec<Vec<f64>> = values.iter().cloned().chain(expected_ends).collect();
-        // No nearer than behind the rows: what the models hope for must not shut out what there is.
-        let pairs = reference(&all, m).into_iter().zip(reference(&values, m));
-        pairs.map(|(a, b)| a.max(b)).collect::<Vec<f64>>()
+    let behind_rows = behind(&values, m);
+    let further: Vec<f64> = if known.n_asked.is_multiple_of(ENDS_EVERY) {
+        let all: Vec<Vec<f64>> = values
+            .iter()
+            .cloned()
+            .chain(ends.iter().map(expected))
+            .collect();
+        behind(&all, m)
+    } else {
+        (0..m).map(|k| middle(&values, k)).collect()
     };
+    // No nearer than behind the rows: what the models hope for must not shut out what there is.
+    let pairs = behind_rows.iter().zip(further);
+    let reference: Vec<f64> = pairs.map(|(a, b)| a.max(b)).collect();
     around.extend(ends.iter().map(Vec::as_slice));
     values.extend(known.pending.iter().map(|(_, u)| expected(u)));
     let gain = Gain::new(&values, &reference);
@@ -205,7 +216,7 @@ fn ends(
 /// Behind the worst of the front in every objective; a front that has no width counts as one of a standard deviation.
 /// A row that gives up much in one objective for next to nothing in the others is not on this front: the errors of the
 /// models alone would keep it there, far out.
-fn reference(values: &[Vec<f64>], m: usize) -> Vec<f64> {
+fn behind(values: &[Vec<f64>], m: usize) -> Vec<f64> {
     let sums = values.iter().map(|row| (row, row.iter().sum::<f64>()));
     let leaned: Vec<Vec<f64>> = sums
         .map(|(row, sum)| row.iter().map(|v| v + OTHERS * (sum - v)).collect())
@@ -219,4 +230,11 @@ fn reference(values: &[Vec<f64>], m: usize) -> Vec<f64> {
         high + BEHIND * width
     };
     (0..m).map(end).collect()
+}
+
+/// The middle value of objective `k`.
+fn middle(values: &[Vec<f64>], k: usize) -> f64 {
+    let mut column: Vec<f64> = values.iter().map(|row| row[k]).collect();
+    column.sort_by(f64::total_cmp);
+    column.get(column.len() / 2).copied().unwrap_or(f64::MIN)
 }
