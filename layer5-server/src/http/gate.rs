@@ -6,15 +6,14 @@
 //!
 //! A refusal must cost less than what is refused, or ten times too much work would leave no time for any. So nothing is
 //! decoded before the ring has room for it, nothing is read before there is memory for it, and both are waited for a
-//! moment, in the order of arrival: senders that are waited for come one after the other instead of all again. While
-//! reports are refused a body is read and thrown away by few at a time: the others wait in the kernel, which costs nothing.
+//! moment, in the order of arrival: senders that are waited for come one after the other instead of all again. What is
+//! refused is not read, unless it is short; [`super::closing`] sees to it that its sender gets the answer.
 //!
 //! A body stays in the pieces in which it came until it is its turn to be decoded: room for all of it at once would be
 //! laid out for every connection, and stay scattered over the memory of the process long after.
 //!
 //! Invariants: bytes held never exceed `bodies_bytes_max`, whatever is announced; who sends slowly holds only what it
-//! has sent; whole bodies there are no more than turns; a refused body is read to its end and thrown away, so that its
-//! sender gets to see the answer.
+//! has sent; whole bodies there are no more than turns.
 
 use std::{
     future::poll_fn,
@@ -36,7 +35,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::{Doors, problem::Problem};
+use super::{Doors, closing::SHORT_BODY_BYTES, problem::Problem};
 use crate::{config::HttpConfig, intake::Intake};
 
 /// Bytes of a body for a sample, when it is not known yet how many it has: shape B with short names.
@@ -45,10 +44,8 @@ const BYTES_PER_SAMPLE: usize = 32;
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
 /// Pause before a body is decoded again that found no room after all.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
-/// Longest time for which a refused body is thrown away; who sends longer finds the connection closed.
+/// Longest time for which a short body that is refused is read.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
-/// Longest wait for the turn to be thrown away.
-const DRAIN_TURN_PATIENCE: Duration = Duration::from_secs(20);
 /// Counted for a piece besides its bytes: what it takes to know where it is.
 const PIECE_BYTES: usize = 64;
 
@@ -63,8 +60,6 @@ pub(crate) struct Gate {
     let_go: Notify,
     /// Those who may decode: one does while the next one waits for room in the ring.
     turns: Semaphore,
-    /// Those who may throw away what was refused.
-    drains: Semaphore,
 }
 
 impl Gate {
@@ -78,7 +73,6 @@ impl Gate {
             patience: Duration::from_secs_f64(config.full_wait_seconds),
             let_go: Notify::new(),
             turns: Semaphore::new(2 * n_cores),
-            drains: Semaphore::new(16 * n_cores),
         }
     }
 
@@ -127,14 +121,6 @@ impl Gate {
     pub(crate) async fn may_try_again(&self, deadline: Instant) -> bool {
         sleep(RETRY_PAUSE).await;
         Instant::now() < deadline
-    }
-
-    /// Throws away what is left of a refused body, when it is its turn to.
-    async fn drain(&self, body: &mut Body) {
-        // Who would have to wait longer finds the connection closed, as who sends long does.
-        if let Ok(_turn) = timeout(DRAIN_TURN_PATIENCE, self.drains.acquire()).await {
-            drain(body).await;
-        }
     }
 
     /// When somebody who comes now is told to come again.
@@ -228,8 +214,10 @@ impl FromRequest<Doors> for Sent {
                 Err(full) => Err(full),
             },
         };
-        if read.is_err() && !asks_first {
-            gate.drain(&mut body).await;
+        let is_short = body.size_hint().upper();
+        let is_short = is_short.is_some_and(|bytes| bytes <= SHORT_BODY_BYTES);
+        if read.is_err() && is_short && !asks_first {
+            drain(&mut body).await;
         }
         read
     }
@@ -273,12 +261,10 @@ async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     }
 }
 
-/// Reads what is left of a refused body and forgets it: an answer to a sender that still sends would be lost when the
-/// connection closes.
-pub(super) async fn drain(body: &mut Body) {
+/// Reads what is left of a refused body and forgets it, so that its connection can be used again.
+async fn drain(body: &mut Body) {
     let rest = async { while let Ok(Some(_forgotten)) = next_piece(body).await {} };
-    // Who sends on and on finds out when the connection closes.
-    let _cut = timeout(DRAIN_PATIENCE, rest).await;
+    let _slow = timeout(DRAIN_PATIENCE, rest).await;
 }
 
 #[cfg(test)]

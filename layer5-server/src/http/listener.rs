@@ -2,20 +2,29 @@
 //! In: a listener and a router. Out: answered requests, until the service stops. Called from: `app`.
 //! Invariants: at most [`Bounds::connections_max`] are open, the rest wait in the kernel; a connection reads at most
 //! [`Bounds::read_ahead_bytes`] ahead; one that sends no request for [`IDLE_PATIENCE`] is closed; at a stop requests under way are
-//! finished.
+//! finished; a sender that is answered before all of its body was read gets to see the answer ([`super::closing`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use hyper::server::conn::http1;
+use axum::{http::header, response::Response};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
+    rt::TokioTimer, server::graceful::GracefulShutdown, service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     time::{sleep, timeout},
+};
+
+use super::{
+    closing::{Lingering, Unread},
+    gate::announced,
 };
 
 /// Longest time until the head of a request is there; also between two requests.
@@ -47,7 +56,6 @@ pub(crate) async fn serve_until(
         .max_buf_size(bounds.read_ahead_bytes);
     let under_way = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(bounds.connections_max));
-    let service = TowerToHyperService::new(router);
     loop {
         let next = async {
             let place = Arc::clone(&room).acquire_owned().await;
@@ -58,7 +66,9 @@ pub(crate) async fn serve_until(
             // An error means that the service is gone, which is a stop too.
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let unread = Unread::default();
+        let socket = Lingering::new(stream, unread.clone());
+        let connection = http.serve_connection(socket, answering(router.clone(), unread));
         let connection = under_way.watch(connection);
         tokio::spawn(async move {
             // Peers that go away in the midst of a request are their own concern.
@@ -70,6 +80,27 @@ pub(crate) async fn serve_until(
     if timeout(STOP_PATIENCE, under_way.shutdown()).await.is_err() {
         tracing::warn!("requests under way did not finish in {STOP_PATIENCE:?}");
     }
+}
+
+/// Answers the requests of one connection by `router`.
+fn answering(
+    router: axum::Router,
+    unread: Unread,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response,
+    Error = Infallible,
+    Future: Future<Output = Result<Response, Infallible>> + Send,
+> {
+    let router = TowerToHyperService::new(router);
+    service_fn(move |request: Request<Incoming>| {
+        // Whoever asks before it sends may never send what it announced.
+        let asks_first = request.headers().contains_key(header::EXPECT);
+        let announced = announced(request.headers()).filter(|_| !asks_first);
+        let answer = router.call(request.map(|body| unread.watch(body)));
+        let unread = unread.clone();
+        async move { Ok(unread.answered(answer.await?, announced)) }
+    })
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {

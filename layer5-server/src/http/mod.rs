@@ -7,6 +7,7 @@ mod advice;
 mod analysis;
 mod backups;
 mod body;
+mod closing;
 mod dead_letters;
 mod doors;
 mod extract;
@@ -194,9 +195,6 @@ async fn bounded(
     };
     let announced = gate::announced(request.headers());
     if announced.is_some_and(|bytes| bytes > body_bytes_max as u64) {
-        if !request.headers().contains_key(axum::http::header::EXPECT) {
-            gate::drain(&mut request.into_body()).await;
-        }
         return Problem::too_large("the body", body_bytes_max).into_response();
     }
     match tokio::time::timeout(patience, next.run(request)).await {

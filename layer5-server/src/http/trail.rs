@@ -38,7 +38,8 @@ pub(super) async fn follow(State(doors): State<Doors>, request: Request, next: N
     let mut response = next.run(request).instrument(span.clone()).await;
     let (took, status) = (began.elapsed(), response.status().as_u16());
     let took_ms = took.as_micros() as f64 / 1e3;
-    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+    let is_refused = response.status() == StatusCode::TOO_MANY_REQUESTS;
+    if is_refused {
         // Once for each sender that was told to come again, however often room was looked for.
         doors.counters.buffer_rejected.add(1);
     }
@@ -48,7 +49,8 @@ pub(super) async fn follow(State(doors): State<Doors>, request: Request, next: N
     span.in_scope(|| {
         if response.status().is_server_error() {
             tracing::warn!(%method, route, status, took_ms, "request failed");
-        } else if took >= SLOW {
+        } else if took >= SLOW && !is_refused {
+            // Whoever is refused has waited for room first, and there are many when there is none.
             tracing::warn!(%method, route, status, took_ms, "request was slow");
         } else {
             tracing::debug!(%method, route, status, took_ms, "request served");
