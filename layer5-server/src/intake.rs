@@ -196,8 +196,8 @@ impl Intake {
         })
     }
 
-    /// Takes what `decode` reads, checked against `limits`; room is made for `n_samples_expected` at first. `decode` is called again when it brings a name that is new,
-    /// to make sure that there is an end to it.
+    /// Takes what `decode` reads, checked against `limits`; room is made for `n_samples_expected` at first. `decode` is
+    /// called again when it brings a name that is new, to make sure that there is an end to it and room for it.
     ///
     /// # Errors
     /// [`TakeError`]; nothing was taken then.
@@ -210,7 +210,8 @@ impl Intake {
         n_samples_expected: usize,
         decode: impl Fn(&mut ReportSink<'_, 'a>) -> Result<usize, BodyError>,
     ) -> Result<Taken, TakeError> {
-        let mut checked = self.check(source, now, limits, n_samples_expected, decode)?;
+        let room = |n| self.room_for(source, n, now);
+        let mut checked = self.check(source, now, limits, n_samples_expected, room, decode)?;
         let durable = self.push(&mut checked, ack, None, now)?;
         Ok(self.taken(checked, durable))
     }
@@ -229,7 +230,10 @@ impl Intake {
         let limits = self.limits();
         let decode = &limits.decode;
         let room = body.len() / BYTES_PER_SAMPLE;
-        let mut checked = self.check(source, clock::now(), &limits.report, room, |sink| {
+        // It will be taken, so its names may be learned before there is room for it.
+        let waits = |_| Ok(());
+        let now = clock::now();
+        let mut checked = self.check(source, now, &limits.report, room, waits, |sink| {
             decode_reports(body, format, decode, &mut |i, report, raw| {
                 sink(i, report, raw);
             })
@@ -253,14 +257,30 @@ impl Intake {
         self.ring.capacity()
     }
 
+    /// Whether `n` samples of `source` would be taken now.
+    fn room_for(&self, source: Source, n: usize, now: Timestamp) -> Result<(), TakeError> {
+        let (len, capacity, _) = self.fill();
+        if n > capacity {
+            let samples = n;
+            return Err(TakeError::TooLarge { samples, capacity });
+        }
+        if n > capacity.saturating_sub(len) || !self.shares.claim(source, n, now) {
+            return Err(TakeError::Full);
+        }
+        self.shares.release(source.index(), n);
+        Ok(())
+    }
+
+    /// Decodes and checks; new names are learned when there is `room` for the number of samples in the body.
     fn check<'a>(
         &self,
         source: Source,
         now: Timestamp,
         limits: &ReportLimits,
         n_samples_expected: usize,
+        room: impl Fn(usize) -> Result<(), TakeError>,
         decode: impl Fn(&mut ReportSink<'_, 'a>) -> Result<usize, BodyError>,
-    ) -> Result<Checked, BodyError> {
+    ) -> Result<Checked, TakeError> {
         let mut checked = Checked {
             source,
             arrivals: Vec::with_capacity(n_samples_expected),
@@ -271,15 +291,25 @@ impl Intake {
         };
         let mut border = Border {
             intake: self,
-            sound: None,
+            look: None,
             known: None,
             resolved: Resolved::default(),
         };
-        let is_sound = || decode(&mut |_, _, _| {}).is_ok();
+        let look_through = || {
+            let mut n_samples = 0;
+            let read = decode(&mut |_, report, _| {
+                let sound = report.ok().filter(|r| validate(r, limits, now).is_ok());
+                n_samples += sound.map_or(0, |report| report.values.len());
+            });
+            match read {
+                Err(_broken) => Look::Broken,
+                Ok(_) => room(n_samples).map_or_else(Look::Refused, |()| Look::Sound),
+            }
+        };
         checked.n_reports = decode(&mut |index, report, raw| {
             let outcome = report.and_then(|report| {
                 validate(report, limits, now)?;
-                border.resolve(report, &is_sound)?;
+                border.resolve(report, &look_through)?;
                 checked.newest = checked.newest.max(Some(report.recorded_at));
                 let arrived = &mut checked.arrivals;
                 arrivals(report, &border.resolved, Waiting::NOBODY, arrived);
@@ -296,6 +326,9 @@ impl Intake {
                 checked.rejected.push((index, rejection));
             }
         })?;
+        if let Some(Look::Refused(error)) = border.look.take() {
+            return Err(error);
+        }
         drop(border);
         close_request(&mut checked.arrivals);
         Ok(checked)
@@ -382,11 +415,22 @@ struct Checked {
     newest: Option<Timestamp>,
 }
 
+/// What a look through a whole body showed, before a name of it is learned.
+#[derive(Debug)]
+enum Look {
+    /// It can be read to its end, and there is room for it.
+    Sound,
+    /// It can't be read; the decoder says why.
+    Broken,
+    /// There is no room for it.
+    Refused(TakeError),
+}
+
 /// The names of one body: a read lock that is kept from report to report and let go for a new name.
 struct Border<'i> {
     intake: &'i Intake,
-    /// Whether the body can be read to its end; looked into when the first new name turns up.
-    sound: Option<bool>,
+    /// Looked through when the first new name turns up: of a body that is refused none is learned.
+    look: Option<Look>,
     known: Option<std::sync::RwLockReadGuard<'i, Names>>,
     resolved: Resolved,
 }
@@ -395,7 +439,7 @@ impl Border<'_> {
     fn resolve(
         &mut self,
         report: &Report<'_>,
-        is_sound: &dyn Fn() -> bool,
+        look_through: &dyn Fn() -> Look,
     ) -> Result<(), Rejection> {
         let known = self.known.get_or_insert_with(|| {
             self.intake
@@ -407,9 +451,9 @@ impl Border<'_> {
             return Ok(());
         }
         self.known = None;
-        if !*self.sound.get_or_insert_with(is_sound) {
-            // Nothing of this body will be taken, so no name of it is learned either; the decoder says why.
-            return Err(Rejection::new(Reason::Malformed, "", "the body is broken"));
+        if !matches!(self.look.get_or_insert_with(look_through), Look::Sound) {
+            // Nothing of this body will be taken; why is said of it as a whole.
+            return Err(Rejection::new(Reason::Malformed, "", "the body is refused"));
         }
         let mut names = self
             .intake
