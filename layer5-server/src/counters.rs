@@ -60,6 +60,12 @@ pub struct Counters {
     pub compaction_micros: Count,
     /// Time that tuner and studies took for what the log tells them, us: so long a replay of it takes.
     pub stepping_micros: Count,
+    /// Ticks that shards and tuner were told of, those of a replay included.
+    pub ticks_told: Count,
+    /// Of those, the ones that the tuner has stepped.
+    pub ticks_stepped: Count,
+    /// Ticks that were due and left out because the tuner was behind.
+    pub ticks_put_off: Count,
     /// Log segments that nothing needed any more.
     pub log_segments_dropped: Count,
     /// Blocks of samples that became aggregates, by age or by the disk budget.

@@ -380,6 +380,14 @@ pub const METRICS: &[Metric] = &[
         when_odd: "Rises: the dedup window is too small for the rate; raise its capacity.",
     },
     Metric {
+        name: "layer5_tuner_ticks_put_off_total",
+        kind: Type::Counter,
+        unit: "ticks",
+        labels: &[],
+        meaning: "Ticks that were due and left out because the tuner was behind by as many as may be under way.",
+        when_odd: "Rises: tuning looks less often than pipeline.tick_millis says; give it more CPU, or make the tick longer.",
+    },
+    Metric {
         name: "layer5_store_disk_bytes",
         kind: Type::Gauge,
         unit: "bytes",

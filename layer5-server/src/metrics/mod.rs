@@ -271,6 +271,8 @@ impl Meters {
     fn refresh_counters(&self, counters: &Counters) {
         let forgotten = counters.dedup_forgotten.load(Relaxed);
         self.counter("layer5_dedup_forgotten_early_total", &[], forgotten);
+        let put_off = counters.ticks_put_off.get();
+        self.counter("layer5_tuner_ticks_put_off_total", &[], put_off);
         for (source, count) in Source::ALL.iter().zip(&counters.received) {
             // HTTP is always open; the others show up with their first report.
             if count.get() > 0 || *source == Source::Http {

@@ -46,6 +46,8 @@ const FULL_PAUSE: Duration = Duration::from_micros(200);
 const DISK_FULL_PAUSE: Duration = Duration::from_millis(500);
 /// Samples whose reports the dedup window expects at once: some ten reports.
 const LOOK_AHEAD: usize = 96;
+/// Ticks that the tuner may be behind: each holds a reading of every agent that reported.
+const TICKS_UNDER_WAY_MAX: u64 = 8;
 /// Messages taken from the inbox between two groups.
 const INBOX_TAKEN_MAX: usize = 4096;
 
@@ -278,9 +280,10 @@ impl Committer {
         group.effects = self.pending.take();
         let empty =
             group.samples.is_empty() && group.controls.is_empty() && group.effects.is_empty();
-        // A tick only counts when something was read since the last: an idle service writes nothing.
-        group.tick = tick_due && (self.state.read_something || !group.samples.is_empty());
         if tick_due {
+            // A tick only counts when something was read since the last: an idle service writes nothing.
+            let read_something = self.state.read_something || !group.samples.is_empty();
+            group.tick = read_something && self.may_tick();
             self.state.next_tick = Instant::now() + self.pace.tick;
         }
         if !empty || group.tick {
@@ -293,6 +296,14 @@ impl Committer {
         }
         self.pass_on(passing, &group);
         Ok(())
+    }
+
+    /// Whether the tuner keeps up. What was read waits with the shards for the next tick: sums for each agent, not samples.
+    fn may_tick(&self) -> bool {
+        let under_way = self.counters.ticks_told.get() - self.counters.ticks_stepped.get();
+        let keeps_up = under_way < TICKS_UNDER_WAY_MAX;
+        self.counters.ticks_put_off.add(u64::from(!keeps_up));
+        keeps_up
     }
 
     /// Leaves out what is known already; the new samples go into the group and on their way.

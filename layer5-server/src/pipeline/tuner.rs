@@ -1,7 +1,7 @@
 //! The tuner thread: puts the readings of all shards together and steps the [`Tuner`] in log order.
 //! In: [`TunerFeed`]s from committer and shards. Out: decisions to the committer, answers to whoever asked.
 //! Invariants: a tick is stepped when all shards have told their readings of it, sorted by agent; what came from the
-//! committer after a tick waits behind it.
+//! committer after a tick waits behind it. What waits is bounded, as the committer lets few ticks be under way.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -146,6 +146,7 @@ impl TunerThread {
                 self.tuner
                     .tick(&told.readings, &self.roles, log_at, &mut decisions);
                 self.tuner.notice(told.symptoms, &decisions[from..], newest);
+                self.counters.ticks_stepped.add(1);
             }
             TunerFeed::Snapshot { seq } => {
                 let bytes = codec::encode(TUNER_FORMAT, &self.tuner);

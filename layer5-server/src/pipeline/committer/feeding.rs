@@ -64,6 +64,7 @@ impl Committer {
                 newest: self.state.newest,
             };
             self.state.read_something = false;
+            self.counters.ticks_told.add(1);
             feeds.iter_mut().for_each(|feed| feed.push(tick));
             self.tell_tuner(TunerFeed::Tick {
                 seq: group.seq,
