@@ -7,15 +7,17 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use layer5_ingest::BodyFormat;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::{Ended, Link, SourceError};
+use super::{
+    Ended, Link, SourceError,
+    page::{PageError, Pages, Place},
+};
 use crate::{
     config::FollowConfig,
-    intake::{Intake, Source, TakeError},
+    intake::{Intake, Source},
     neighbours::CallKind,
 };
 
@@ -24,28 +26,16 @@ pub(super) const OFFSET: &str = "follow";
 /// Longest time for one page.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why a page could not be had.
+/// Longest page: the other ends one at some thousand reports, of which a group may bring more.
+const PAGE_BYTES_MAX: usize = 256 << 20;
+
+/// Why the other's log could not be followed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowError {
-    /// No answer, one that broke off, or one that is no success.
-    #[error("what follows group {after} could not be fetched: {source}")]
-    Call {
-        /// Behind which position.
-        after: u64,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// A page that can't be read.
-    #[error("what follows group {after} can't be read: {source}")]
-    Json {
-        /// Behind which position.
-        after: u64,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
+    /// A page could not be had.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// The other's log does not reach back far enough.
     #[error(
         "the log that is followed begins at group {first}, {after} was the last one read: start again from a newer backup, or with an empty folder"
@@ -65,23 +55,14 @@ pub enum FollowError {
         #[source]
         source: std::io::Error,
     },
-    /// What was read could not be made durable.
-    #[error("what was read is not durable: the store does not take it now")]
-    NotDurable,
-    /// Nothing can be taken any more, or not in this form.
-    #[error(transparent)]
-    Take(#[from] TakeError),
 }
 
 impl SourceError for FollowError {
     fn kind(&self) -> CallKind {
         match self {
-            Self::Call { source, .. } if source.is_timeout() => CallKind::Timeout,
-            Self::Call { source, .. } if source.is_status() => CallKind::Status,
-            Self::Call { .. } | Self::Token { .. } => CallKind::Connection,
-            Self::Json { .. } | Self::Gap { .. } | Self::NotDurable | Self::Take(_) => {
-                CallKind::Answer
-            }
+            Self::Page(error) => error.kind(),
+            Self::Token { .. } => CallKind::Connection,
+            Self::Gap { .. } => CallKind::Answer,
         }
     }
 }
@@ -99,8 +80,7 @@ struct Page<'a> {
 #[derive(Debug)]
 pub(super) struct Session {
     config: FollowConfig,
-    client: reqwest::Client,
-    intake: Intake,
+    pages: Pages,
     link: Arc<Link>,
     /// The last position that is durable here.
     after: u64,
@@ -110,13 +90,8 @@ impl Session {
     /// Goes on after the position `after` of the other's log.
     pub(super) fn new(config: FollowConfig, intake: Intake, link: Arc<Link>, after: u64) -> Self {
         Self {
-            client: reqwest::Client::builder()
-                .timeout(PATIENCE)
-                .no_proxy()
-                .build()
-                .expect("a client without TLS needs nothing of the machine"),
+            pages: Pages::new(intake, Source::Follow, PATIENCE, PAGE_BYTES_MAX),
             config,
-            intake,
             link,
             after,
         }
@@ -126,7 +101,8 @@ impl Session {
     async fn page(&mut self) -> Result<bool, FollowError> {
         let after = self.after;
         let body = self.fetch().await?;
-        let json = |source| FollowError::Json { after, source };
+        let place = Place::After(after);
+        let json = |source| PageError::Json { place, source };
         let page: Page<'_> = serde_json::from_slice(&body).map_err(json)?;
         // With nothing of the other's log yet, its start is wherever it begins.
         if after > 0 && page.first_seq > after + 1 {
@@ -135,15 +111,8 @@ impl Session {
         }
         self.link.answered();
         if page.n_reports > 0 {
-            let offset = Some((OFFSET.to_owned(), page.next_after.to_string()));
-            let reports = page.reports.get().as_bytes();
-            let taken = self
-                .intake
-                .take_when_there_is_room(reports, BodyFormat::Json, Source::Follow, offset)
-                .await?;
-            if let Some(durable) = taken.durable {
-                durable.await.map_err(|_gone| FollowError::NotDurable)?;
-            }
+            let offset = (OFFSET, page.next_after);
+            self.pages.take(page.reports, offset).await?;
         }
         self.after = page.next_after;
         self.link.followed_to(self.after);
@@ -151,21 +120,26 @@ impl Session {
     }
 
     async fn fetch(&self) -> Result<Vec<u8>, FollowError> {
-        let after = self.after;
-        let call = |source| FollowError::Call { after, source };
         let base = self.config.url.as_deref().unwrap_or_default();
-        let url = format!("{}/api/v1/log?after={after}", base.trim_end_matches('/'));
-        let mut request = self.client.get(url);
-        if let Some(path) = &self.config.token_file {
-            let token = std::fs::read_to_string(path).map_err(|source| FollowError::Token {
-                path: path.clone(),
-                source,
-            })?;
-            request = request.bearer_auth(token.trim());
-        }
-        let answer = request.send().await.map_err(call)?;
-        let answer = answer.error_for_status().map_err(call)?;
-        Ok(answer.bytes().await.map_err(call)?.to_vec())
+        let url = format!("{}/api/v1/log", base.trim_end_matches('/'));
+        let mut url =
+            reqwest::Url::parse(&url).expect("a checked configuration has a sound address");
+        url.query_pairs_mut()
+            .append_pair("after", &self.after.to_string());
+        let token = match &self.config.token_file {
+            None => None,
+            Some(path) => {
+                Some(
+                    std::fs::read_to_string(path).map_err(|source| FollowError::Token {
+                        path: path.clone(),
+                        source,
+                    })?,
+                )
+            }
+        };
+        let token = token.as_deref().map(str::trim);
+        let place = Place::After(self.after);
+        Ok(self.pages.fetch(place, url, token).await?)
     }
 }
 

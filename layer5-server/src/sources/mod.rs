@@ -7,6 +7,7 @@
 //! Invariants: a source waits when the intake is full and drops nothing; one that is down or slow delays nobody else.
 
 pub mod follow;
+pub mod page;
 pub mod pull;
 pub mod redis;
 pub mod websocket;

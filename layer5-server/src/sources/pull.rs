@@ -8,79 +8,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use layer5_ingest::BodyFormat;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::{Ended, Link, SourceError};
+use super::{
+    Ended, Link,
+    page::{PageError, Pages, Place},
+};
 use crate::{
     config::PullConfig,
-    intake::{Intake, Source, TakeError},
-    neighbours::CallKind,
+    intake::{Intake, Source},
 };
 
 /// The name of the position in the log.
 pub(super) const OFFSET: &str = "pull";
-
-/// Why a page could not be had.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PullError {
-    /// No answer, or one that broke off.
-    #[error("page {page} could not be fetched: {source}")]
-    Call {
-        /// Which.
-        page: u64,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// An answer that is no success.
-    #[error("page {page} is answered with {status}")]
-    Status {
-        /// Which.
-        page: u64,
-        /// What was answered.
-        status: reqwest::StatusCode,
-    },
-    /// A page that is larger than it may be.
-    #[error("page {page} is larger than {limit} bytes (sources.pull.page_bytes_max)")]
-    TooLarge {
-        /// Which.
-        page: u64,
-        /// How large it may be.
-        limit: usize,
-    },
-    /// A page that can't be read.
-    #[error("page {page} can't be read: {source}")]
-    Json {
-        /// Which.
-        page: u64,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// What was read could not be made durable.
-    #[error("what was read is not durable: the store does not take it now")]
-    NotDurable,
-    /// Nothing can be taken any more, or not in this form.
-    #[error(transparent)]
-    Take(#[from] TakeError),
-}
-
-impl SourceError for PullError {
-    fn kind(&self) -> CallKind {
-        match self {
-            Self::Call { source, .. } if source.is_timeout() => CallKind::Timeout,
-            Self::Call { .. } => CallKind::Connection,
-            Self::Status { .. } => CallKind::Status,
-            Self::TooLarge { .. } | Self::Json { .. } | Self::NotDurable | Self::Take(_) => {
-                CallKind::Answer
-            }
-        }
-    }
-}
 
 #[derive(Deserialize)]
 struct Export<'a> {
@@ -101,8 +43,7 @@ struct Pagination {
 pub(super) struct Session {
     config: PullConfig,
     url: reqwest::Url,
-    client: reqwest::Client,
-    intake: Intake,
+    pages: Pages,
     link: Arc<Link>,
     /// The last page that is durable.
     page: u64,
@@ -117,26 +58,25 @@ impl Session {
         page: Option<&str>,
     ) -> Self {
         let url = config.url.as_deref().unwrap_or_default();
+        let patience = Duration::from_secs_f64(config.timeout_seconds);
         Self {
             url: reqwest::Url::parse(url).expect("a checked configuration has a sound address"),
-            client: reqwest::Client::builder()
-                .timeout(Duration::from_secs_f64(config.timeout_seconds))
-                .no_proxy()
-                .build()
-                .expect("a client without TLS needs nothing of the machine"),
+            pages: Pages::new(intake, Source::Pull, patience, config.page_bytes_max),
             config,
-            intake,
             link,
             page: page.and_then(|page| page.parse().ok()).unwrap_or(1).max(1),
         }
     }
 
     /// Reads on from the last page; returns how many pages there were.
-    async fn poll(&mut self) -> Result<(), PullError> {
+    async fn poll(&mut self) -> Result<(), PageError> {
         let mut page = self.page;
         for _ in 0..self.config.pages_per_poll_max {
-            let body = self.fetch(page).await?;
-            let json = |source| PullError::Json { page, source };
+            let place = Place::Page(page);
+            let mut url = self.url.clone();
+            url.query_pairs_mut().append_pair("page", &page.to_string());
+            let body = self.pages.fetch(place, url, None).await?;
+            let json = |source| PageError::Json { place, source };
             let export: Export<'_> = serde_json::from_slice(&body).map_err(json)?;
             let n_pages = export.pagination.total_pages;
             if page > n_pages.max(1) {
@@ -144,15 +84,7 @@ impl Session {
                 self.page = page;
                 continue;
             }
-            let reports = export.kpi_reports.get().as_bytes();
-            let offset = Some((OFFSET.to_owned(), page.to_string()));
-            let taken = self
-                .intake
-                .take_when_there_is_room(reports, BodyFormat::Json, Source::Pull, offset)
-                .await?;
-            if let Some(durable) = taken.durable {
-                durable.await.map_err(|_gone| PullError::NotDurable)?;
-            }
+            self.pages.take(export.kpi_reports, (OFFSET, page)).await?;
             self.link.answered();
             self.page = page;
             if page >= n_pages {
@@ -162,31 +94,12 @@ impl Session {
         }
         Ok(())
     }
-
-    async fn fetch(&self, page: u64) -> Result<Vec<u8>, PullError> {
-        let call = |source| PullError::Call { page, source };
-        let mut url = self.url.clone();
-        url.query_pairs_mut().append_pair("page", &page.to_string());
-        let mut answer = self.client.get(url).send().await.map_err(call)?;
-        let status = answer.status();
-        if !status.is_success() {
-            return Err(PullError::Status { page, status });
-        }
-        let (mut body, limit) = (Vec::new(), self.config.page_bytes_max);
-        while let Some(chunk) = answer.chunk().await.map_err(call)? {
-            if body.len() + chunk.len() > limit {
-                return Err(PullError::TooLarge { page, limit });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
 }
 
 impl super::Session for Session {
-    type Error = PullError;
+    type Error = PageError;
 
-    async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Ended<PullError> {
+    async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Ended<PageError> {
         let mut every = tokio::time::interval(Duration::from_secs_f64(self.config.poll_seconds));
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut worked = false;
