@@ -52,7 +52,7 @@ tightest of its control group (version 1 or 2), the machine, and `limits.memory_
 | 1/4 | the dedup window | `limits.dedup_entries_max`: 25 bytes a place, places are a power of two |
 | 1/8 | bodies under way | `http.bodies_bytes_max`; one body at most a quarter of that, decoded half (`body_bytes_max`, `decoded_bytes_max`) |
 | 1/16 | what connections read ahead | `http.connections_max` so that each has 32 KiB; then `http.read_ahead_bytes` |
-| 1/16 | samples that no block of history has yet | `store.head_samples_max`: 56 bytes each |
+| 1/16 | samples that no block of history has yet | `store.head_samples_max`: 32 bytes each |
 | 1/16 | one group on its way to disk and shards | `pipeline.group_samples_max`: 248 bytes a sample |
 | 1/16 | page caches of the store | `store.cache_bytes` |
 | 1/32, 1/32 | rings of the intake and of all shards | `pipeline.intake_capacity`, `pipeline.shard_capacity`: 64 bytes a sample |

@@ -18,8 +18,8 @@ use super::{Config, HttpConfig};
 
 /// Of a place in a table of the dedup window: key, mask, control byte.
 const DEDUP_PLACE_BYTES: usize = 25;
-/// Of a sample in history's head: itself, and once more with its agent while a block is written.
-const HEAD_SAMPLE_BYTES: usize = 24 + 32;
+/// Of a sample in history's head: itself, and its place while a block is written.
+const HEAD_SAMPLE_BYTES: usize = 24 + 8;
 /// Of a sample in a group: drained, admitted, stored, fed to a shard, encoded.
 const GROUP_SAMPLE_BYTES: usize = 64 + 64 + 24 + 64 + 32;
 /// Of a sample in a ring.

@@ -15,6 +15,7 @@ mod aggregate;
 mod bits;
 mod block;
 mod chunk;
+mod deal;
 mod integers;
 mod plan;
 mod rewrite;
@@ -35,6 +36,7 @@ use aggregate::start_of;
 pub(super) use block::Block;
 use block::{BlockWriter, Kind};
 use chunk::Chunk;
+use deal::Dealt;
 use plan::Job;
 pub use plan::Retention;
 pub use rewrite::Pace;
@@ -204,12 +206,19 @@ impl History {
         if group.seq <= state.flushed_seq {
             return;
         }
-        state.open.extend_from_slice(&group.samples);
         state.last_seq = group.seq;
         state.log_bytes += n_log_bytes;
-        if state.open.len() >= PIECE_LEN {
-            let full = std::mem::replace(&mut state.open, Vec::with_capacity(PIECE_LEN));
-            state.pieces.push(Arc::new(full));
+        let mut rest = &group.samples[..];
+        while !rest.is_empty() {
+            let room = PIECE_LEN - state.open.len();
+            state.open.reserve_exact(room);
+            let (now, later) = rest.split_at(rest.len().min(room));
+            state.open.extend_from_slice(now);
+            rest = later;
+            if state.open.len() == PIECE_LEN {
+                let full = std::mem::take(&mut state.open);
+                state.pieces.push(Arc::new(full));
+            }
         }
     }
 
@@ -253,23 +262,22 @@ impl History {
         if seqs.0 > seqs.1 {
             return Ok(0);
         }
-        let mut samples: Vec<(u32, Sample)> = {
+        let dealt = {
             let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
-            let agent_of = |s: &Sample| agents.get(s.series.index()).copied().unwrap_or(NOBODY);
-            let all = pieces.iter().flat_map(|piece| piece.iter());
-            all.map(|sample| (agent_of(sample), *sample)).collect()
+            Dealt::out(&pieces, &agents)
         };
-        samples.sort_by_key(|(agent, sample)| (*agent, sample.at));
         let mut writer = BlockWriter::create(&self.dir, Kind::Samples, seqs, &self.faults)?;
         let mut of_agent = Vec::new();
-        for run in samples.chunk_by(|a, b| a.0 == b.0) {
-            for part in run.chunks(CHUNK_SAMPLES) {
-                of_agent.clear();
-                of_agent.extend(part.iter().map(|&(_, sample)| sample));
-                write_samples(&mut writer, run[0].0, &of_agent)?;
+        for (agent, places) in dealt.by_agent() {
+            of_agent.clear();
+            let samples = places.iter().map(|place| place.of(&pieces));
+            of_agent.extend(samples);
+            of_agent.sort_by_key(|sample| sample.at);
+            for part in of_agent.chunks(CHUNK_SAMPLES) {
+                write_samples(&mut writer, agent, part)?;
             }
         }
-        drop(samples);
+        drop(dealt);
         let block = writer.finish()?;
         let n_bytes = block.n_bytes;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
