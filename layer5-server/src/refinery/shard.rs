@@ -4,10 +4,10 @@
 //! dealt out to any number of shards.
 //! Cost: one table look-up and one watch update per sample; a tick is O(agents).
 
-use std::sync::Arc;
+use std::{hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 use layer5_core::{
     AgentId, Finding, MetricId, PatternKind, SeriesId, Timestamp,
     event::{Detail, Direction},
@@ -65,7 +65,7 @@ struct SavedSeries {
 }
 
 /// What Layer5's own changes do to a series: it is watched as if they had not been made.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct OwnDoing {
     /// Natural logarithm of the factor that the agent's setting puts on the metric.
     log_factor: f64,
@@ -174,26 +174,58 @@ impl Rhythm {
     }
 }
 
+/// There may be a million of them, so what all series of a metric share is in [`OfMetric`] and what few have in [`Special`].
 #[derive(Debug)]
 struct SeriesState {
+    watch: Watch,
+    special: Option<Box<Special>>,
     series: SeriesId,
     metric: MetricId,
+    agent: u32,
+    /// The agent's series after this one, or [`NONE`].
+    next: u32,
+}
+
+/// No place in a list.
+const NONE: u32 = u32::MAX;
+
+/// What is the same for all series of a metric.
+#[derive(Debug)]
+struct OfMetric {
     slot: Option<u8>,
     scale: Scale,
-    own: OwnDoing,
-    agent: u32,
     config: WatchConfig,
-    watch: Watch,
-    asked: Option<Box<AskedOfSeries>>,
+}
+
+/// What few series have: changes of ours, and something that people asked for.
+#[derive(Debug, Default)]
+struct Special {
+    own: OwnDoing,
+    asked: Option<AskedOfSeries>,
+}
+
+impl SeriesState {
+    fn own(&self) -> OwnDoing {
+        self.special
+            .as_ref()
+            .map_or_else(OwnDoing::default, |special| special.own)
+    }
+
+    fn special(&mut self) -> &mut Special {
+        self.special.get_or_insert_default()
+    }
 }
 
 #[derive(Debug)]
 struct AgentState {
     agent: AgentId,
     rhythm: Rhythm,
-    reading: Option<Reading>,
+    /// Apart, because most agents are in no cohort.
+    reading: Option<Box<Reading>>,
     symptoms: Vec<Noticed>,
-    series: Vec<u32>,
+    /// Its series are a list, in the order in which they were first seen.
+    first_series: u32,
+    last_series: u32,
 }
 
 impl AgentState {
@@ -224,10 +256,13 @@ pub struct Shard {
     detect: bool,
     roles: Roles,
     asked: Arc<Asked>,
+    /// By the metric's number.
+    metrics: Vec<OfMetric>,
     agents: Vec<AgentState>,
     agent_index: HashMap<AgentId, u32, FixedState>,
     series: Vec<SeriesState>,
-    series_index: HashMap<SeriesId, u32, FixedState>,
+    /// Places in `series`, which has their numbers.
+    series_index: HashTable<u32>,
 }
 
 impl Shard {
@@ -239,10 +274,11 @@ impl Shard {
             detect,
             roles,
             asked: Arc::default(),
+            metrics: Vec::new(),
             agents: Vec::new(),
             agent_index: HashMap::with_hasher(FixedState::default()),
             series: Vec::new(),
-            series_index: HashMap::with_hasher(FixedState::default()),
+            series_index: HashTable::new(),
         }
     }
 
@@ -250,8 +286,8 @@ impl Shard {
     /// s; 0 when it is not. A watch leaves out what is behind its newest sample.
     pub fn step(&mut self, arrival: &Arrival, found: &mut Vec<Found>) -> f64 {
         let sample = &arrival.sample;
-        let idx = match self.series_index.get(&sample.series) {
-            Some(&idx) => idx,
+        let idx = match self.place_of(sample.series) {
+            Some(idx) => idx,
             None => self.add_series(
                 arrival.agent,
                 sample.series,
@@ -264,23 +300,30 @@ impl Shard {
         let agent = &mut self.agents[state.agent as usize];
         let behind = agent.rhythm.last.seconds_since(sample.at).max(0.0);
         agent.rhythm.report(sample.at);
-        if let Some(slot) = state.slot {
+        let of_metric = &self.metrics[state.metric.index()];
+        if let Some(slot) = of_metric.slot {
             agent
                 .reading
-                .get_or_insert_with(|| Reading::starting(arrival.agent, sample.at))
+                .get_or_insert_with(|| Box::new(Reading::starting(arrival.agent, sample.at)))
                 .add(slot as usize, sample.at, sample.value);
         }
         if !self.detect {
             return behind;
         }
-        if state.own.settle_left > 0 {
-            state.own.settle_left -= 1;
-            return behind;
+        let scale = of_metric.scale;
+        let mut own = OwnDoing::default();
+        let mut value = sample.value;
+        if let Some(special) = &mut state.special {
+            own = special.own;
+            if own.settle_left > 0 {
+                special.own.settle_left -= 1;
+                return behind;
+            }
+            value *= (-own.log_factor).exp();
         }
-        let value = sample.value * (-state.own.log_factor).exp();
         let update = state
             .watch
-            .update(state.scale.watched(value), sample.at, &state.config);
+            .update(scale.watched(value), sample.at, &of_metric.config);
         let mut is_gap = false;
         for finding in update.findings.iter() {
             // Silence is the agent's, not one of each of its metrics: the rhythm tells it once.
@@ -288,7 +331,7 @@ impl Shard {
                 is_gap = true;
             } else {
                 let metric = Some(state.metric);
-                let finding = state.own.put_back(state.scale.finding(*finding));
+                let finding = own.put_back(scale.finding(*finding));
                 agent.notice(metric, finding);
                 found.push(Found {
                     agent: agent.agent,
@@ -299,8 +342,9 @@ impl Shard {
             }
         }
         let was_taken = !matches!(update.score, Outcome::Refused(_));
-        if let Some(asked) = state.asked.as_mut().filter(|_| was_taken) {
-            let factor = state.own.log_factor.exp();
+        let asked = state.special.as_mut().and_then(|s| s.asked.as_mut());
+        if let Some(asked) = asked.filter(|_| was_taken) {
+            let factor = own.log_factor.exp();
             let metric = Some(state.metric);
             let told = |finding: Finding, template: Option<&str>| {
                 agent.notice(metric, finding);
@@ -311,21 +355,26 @@ impl Shard {
                     template: template.map(str::to_owned),
                 });
             };
-            asked.step(*sample, &state.watch, (state.scale, factor), is_gap, told);
+            asked.step(*sample, &state.watch, (scale, factor), is_gap, told);
         }
         behind
     }
 
     /// From here on what people asked for is this. What is asked as before goes on where it was.
     pub fn ask(&mut self, asked: Arc<Asked>) {
+        for (number, of_metric) in (0..).zip(&mut self.metrics) {
+            of_metric.config = asked.watch(MetricId(number), self.config);
+        }
         for state in &mut self.series {
             let agent = self.agents[state.agent as usize].agent;
-            state.config = asked.watch(state.metric, self.config);
-            let mut next = asked.of_series(agent, state.metric);
-            if let Some((next, before)) = next.as_mut().zip(state.asked.take()) {
-                next.take_over(*before);
+            let before = state.special.as_mut().and_then(|s| s.asked.take());
+            let Some(mut next) = asked.of_series(agent, state.metric) else {
+                continue;
+            };
+            if let Some(before) = before {
+                next.take_over(before);
             }
-            state.asked = next.map(Box::new);
+            state.special().asked = Some(next);
         }
         self.asked = asked;
     }
@@ -334,7 +383,8 @@ impl Shard {
     pub fn save_asked(&self, n_series: usize) -> impl Iterator<Item = Vec<SavedAsked>> + '_ {
         let asked = self.series.iter().filter_map(|state| {
             let agent = self.agents[state.agent as usize].agent;
-            Some(state.asked.as_ref()?.save(agent, state.series))
+            let asked = state.special.as_ref()?.asked.as_ref()?;
+            Some(asked.save(agent, state.series))
         });
         let mut asked = asked.peekable();
         std::iter::from_fn(move || {
@@ -345,8 +395,9 @@ impl Shard {
 
     /// Takes over from a snapshot how far what is asked for now had come.
     pub fn restore_asked(&mut self, saved: &SavedAsked) {
-        if let Some(&idx) = self.series_index.get(&saved.series())
-            && let Some(asked) = &mut self.series[idx as usize].asked
+        if let Some(idx) = self.place_of(saved.series())
+            && let Some(special) = &mut self.series[idx as usize].special
+            && let Some(asked) = &mut special.asked
         {
             asked.resume(saved);
         }
@@ -358,12 +409,14 @@ impl Shard {
         let Some(&idx) = self.agent_index.get(&agent) else {
             return;
         };
-        for &idx in &self.agents[idx as usize].series {
-            let state = &mut self.series[idx as usize];
+        let mut idx = self.agents[idx as usize].first_series;
+        while let Some(state) = self.series.get_mut(idx as usize) {
             if state.metric == metric {
-                state.own.log_factor = log_factor;
-                state.own.settle_left = state.own.settle_left.max(settle_len);
+                let own = &mut state.special().own;
+                own.log_factor = log_factor;
+                own.settle_left = own.settle_left.max(settle_len);
             }
+            idx = state.next;
         }
     }
 
@@ -378,7 +431,7 @@ impl Shard {
         found: &mut Vec<Found>,
     ) {
         for agent in &mut self.agents {
-            readings.extend(agent.reading.take());
+            readings.extend(agent.reading.take().map(|reading| *reading));
             if let Some(finding) = agent.rhythm.fell_silent(newest) {
                 agent.notice(None, finding);
                 found.push(Found {
@@ -406,16 +459,14 @@ impl Shard {
         let saved = move |agent: &AgentState| SavedAgent {
             agent: agent.agent,
             rhythm: agent.rhythm,
-            reading: agent.reading,
+            reading: agent.reading.as_deref().copied(),
             symptoms: agent.symptoms.clone(),
-            series: agent
-                .series
-                .iter()
-                .map(|&idx| &self.series[idx as usize])
+            series: self
+                .series_of(agent)
                 .map(|s| SavedSeries {
                     series: s.series,
                     metric: s.metric,
-                    own: s.own,
+                    own: s.own(),
                     watch: s.watch,
                 })
                 .collect(),
@@ -426,8 +477,9 @@ impl Shard {
             let mut n = 0;
             while n < n_series {
                 let Some(agent) = agents.next() else { break };
-                n += agent.series.len().max(1);
-                piece.push(saved(agent));
+                let saved = saved(agent);
+                n += saved.series.len().max(1);
+                piece.push(saved);
             }
             (!piece.is_empty()).then_some(piece)
         })
@@ -451,11 +503,13 @@ impl Shard {
                     watch,
                 } = saved;
                 let idx = self.add_series(agent, series, metric, rhythm.last, Some(watch));
-                self.series[idx as usize].own = own;
+                if own != OwnDoing::default() {
+                    self.series[idx as usize].special().own = own;
+                }
             }
             if let Some(&idx) = self.agent_index.get(&agent) {
                 self.agents[idx as usize].rhythm = rhythm;
-                self.agents[idx as usize].reading = reading;
+                self.agents[idx as usize].reading = reading.map(Box::new);
                 self.agents[idx as usize].symptoms = symptoms;
             }
         }
@@ -471,20 +525,19 @@ impl Shard {
     #[must_use]
     pub fn view(&self, agent: AgentId) -> Option<Vec<SeriesView>> {
         let &idx = self.agent_index.get(&agent)?;
-        let series = self.agents[idx as usize]
-            .series
-            .iter()
-            .map(|&idx| &self.series[idx as usize]);
-        Some(
-            series
-                .map(|s| SeriesView {
-                    series: s.series,
-                    agent,
-                    metric: s.metric,
-                    state: s.scale.state(s.watch.state()),
-                })
-                .collect(),
-        )
+        let series = self.series_of(&self.agents[idx as usize]);
+        let view = |s: &SeriesState| SeriesView {
+            series: s.series,
+            agent,
+            metric: s.metric,
+            state: self.metrics[s.metric.index()].scale.state(s.watch.state()),
+        };
+        Some(series.map(view).collect())
+    }
+
+    fn series_of(&self, agent: &AgentState) -> impl Iterator<Item = &SeriesState> {
+        let at = |idx: u32| self.series.get(idx as usize);
+        std::iter::successors(at(agent.first_series), move |state| at(state.next))
     }
 
     fn add_series(
@@ -502,26 +555,57 @@ impl Shard {
                 rhythm,
                 reading: None,
                 symptoms: Vec::new(),
-                series: Vec::new(),
+                first_series: NONE,
+                last_series: NONE,
             });
             (self.agents.len() - 1) as u32
         });
         let idx = self.series.len() as u32;
+        for number in self.metrics.len()..=metric.index() {
+            let metric = MetricId(number as u32);
+            self.metrics.push(OfMetric {
+                slot: self.roles.slot(metric).map(|slot| slot as u8),
+                scale: Scale::of(metric),
+                config: self.asked.watch(metric, self.config),
+            });
+        }
+        let asked = self.asked.of_series(agent, metric);
+        let special = asked.map(|asked| {
+            Box::new(Special {
+                asked: Some(asked),
+                ..Special::default()
+            })
+        });
         self.series.push(SeriesState {
+            watch: watch.unwrap_or_else(|| Watch::new(&self.config)),
+            special,
             series,
             metric,
-            slot: self.roles.slot(metric).map(|slot| slot as u8),
-            scale: Scale::of(metric),
-            own: OwnDoing::default(),
             agent: agent_idx,
-            config: self.asked.watch(metric, self.config),
-            asked: self.asked.of_series(agent, metric).map(Box::new),
-            watch: watch.unwrap_or_else(|| Watch::new(&self.config)),
+            next: NONE,
         });
-        self.agents[agent_idx as usize].series.push(idx);
-        self.series_index.insert(series, idx);
+        let agent = &mut self.agents[agent_idx as usize];
+        match self.series.get_mut(agent.last_series as usize) {
+            Some(last) => last.next = idx,
+            None => agent.first_series = idx,
+        }
+        agent.last_series = idx;
+        let known = &self.series;
+        let rehash = |&idx: &u32| hash_of(known[idx as usize].series);
+        self.series_index
+            .insert_unique(hash_of(series), idx, rehash);
         idx
     }
+
+    fn place_of(&self, series: SeriesId) -> Option<u32> {
+        let is_it = |&idx: &u32| self.series[idx as usize].series == series;
+        self.series_index.find(hash_of(series), is_it).copied()
+    }
+}
+
+/// Numbers of series are dense and ours alone, so every bit counts and nobody can choose them to collide.
+fn hash_of(series: SeriesId) -> u64 {
+    FixedState::default().hash_one(series.0)
 }
 
 #[cfg(test)]
