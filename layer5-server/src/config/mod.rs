@@ -6,6 +6,7 @@
 mod backup;
 mod cohort;
 pub mod document;
+mod error;
 pub mod history;
 mod in_force;
 pub mod keys;
@@ -13,21 +14,24 @@ mod layer;
 pub mod live;
 mod load;
 mod memory;
+mod origin;
 mod patterns;
 mod ranges;
 pub mod secrets;
 mod sources;
+mod templates;
+mod variables;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 pub use backup::BackupConfig;
 pub(crate) use cohort::glob;
 pub use cohort::{CohortConfig, ParameterConfig, ParameterType};
+pub use error::ConfigError;
 pub use in_force::InForce;
 pub use layer::{parse, values};
-pub use load::{
-    ConfigError, Environment, FileRead, Layers, Loaded, Origin, checked_templates, load, templates,
-};
+pub use load::{Environment, Layers, load};
+pub use origin::{FileRead, Loaded, Origin};
 pub use patterns::{MetricConfig, PatternsConfig, Sensitivity, TemplateConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +39,7 @@ pub use sources::{
     FollowConfig, OtlpConfig, PullConfig, RedisConfig, RemoteWriteConfig, SourcesConfig,
     WebSocketConfig,
 };
+pub use templates::{checked_templates, templates};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
