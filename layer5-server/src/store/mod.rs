@@ -25,6 +25,7 @@ mod columns;
 mod control;
 mod epoch;
 mod error;
+mod format;
 mod group;
 mod history;
 mod image;
@@ -161,9 +162,15 @@ impl Store {
         faults: &Faults,
     ) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
+        // What is announced may replace what a newer program has left.
+        if !restored::is_announced(dir) {
+            format::check(dir)?;
+        }
         let lock = lock::FolderLock::take(dir)?;
         restored::take(dir).map_err(|e| OpenError::io(dir, e))?;
+        format::check(dir)?;
         let (views, applied) = views::Views::open(dir, config.views_cache_bytes, faults)?;
+        format::note(dir)?;
         let log_dir = dir.join("log");
         let cache_bytes = config.log_cache_bytes;
         let (log, totals) = log::Log::open(

@@ -15,7 +15,7 @@ use redb::{Database, StorageBackend};
 use super::error::{OpenError, ReadError};
 use super::group::{Group, Totals};
 use super::medium::{self, Faults};
-use super::{history, lock, log, record, snapshot, views};
+use super::{format, history, lock, log, record, snapshot, views};
 
 /// What was found of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Repair {
     /// Looks at every file of `dir`.
     ///
     /// # Errors
-    /// When there is no folder, another process has it, or the disk refuses.
+    /// When there is no folder, a newer program has written it, another process has it, or the disk refuses.
     ///
     /// # Cost
     /// Reads everything once; one log segment, or the views, is in memory at a time, and what could be saved of damaged
@@ -73,6 +73,7 @@ impl Repair {
     pub fn examine(dir: &Path) -> Result<Self, OpenError> {
         let log_dir = dir.join("log");
         fs::read_dir(&log_dir).map_err(|e| OpenError::io(&log_dir, e))?;
+        format::check(dir)?;
         let mut repair = Self {
             dir: dir.to_owned(),
             examined: Vec::new(),

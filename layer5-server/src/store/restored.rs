@@ -21,7 +21,15 @@ const READY: &str = "restore.ready";
 /// In a ready folder: the number of the folder that takes what was there.
 const ASIDE: &str = "aside";
 /// What a store is made of; all of it is in every ready folder.
-const PARTS: [&str; 6] = ["log", "views.redb", "snapshots", "history", "seen", "roll"];
+const PARTS: [&str; 7] = [
+    "log",
+    "views.redb",
+    "snapshots",
+    "history",
+    "seen",
+    "roll",
+    "format",
+];
 
 /// An empty folder to build in; what an earlier try left is removed.
 pub(crate) fn begin(dir: &Path) -> io::Result<PathBuf> {
@@ -56,12 +64,17 @@ pub(crate) fn newest_aside(dir: &Path) -> Option<PathBuf> {
     there.last()
 }
 
+/// Whether [`take`] has something to do.
+pub(super) fn is_announced(dir: &Path) -> bool {
+    dir.join(READY).exists()
+}
+
 /// Puts an announced folder in place. The caller holds the lock.
 pub(super) fn take(dir: &Path) -> io::Result<()> {
-    let ready = dir.join(READY);
-    if !ready.exists() {
+    if !is_announced(dir) {
         return Ok(());
     }
+    let ready = dir.join(READY);
     let number = fs::read_to_string(ready.join(ASIDE))?;
     let aside = dir.join(format!("before-restore-{number}"));
     for part in PARTS {

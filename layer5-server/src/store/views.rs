@@ -27,6 +27,7 @@ pub(super) use tables::FrozenViews;
 
 use super::control::Control;
 use super::error::{OpenError, ReadError};
+use super::format::FOLDER_FORMAT;
 use super::group::Group;
 use super::medium::{self, Faults};
 use super::query::{PatternQuery, RecommendationState, StoredNames};
@@ -49,8 +50,6 @@ const NUMBER_OF_ID: TableDefinition<'_, u128, u64> = TableDefinition::new("numbe
 const OUTBOX: TableDefinition<'_, u64, ()> = TableDefinition::new("outbox");
 const DEAD_LETTERS: Rows<u64> = TableDefinition::new("dead_letters");
 
-/// The format of the whole folder; raised when an older program must not open it.
-const FOLDER_FORMAT: u64 = 1;
 const PATTERN: Format = Format {
     kind: 2,
     version: 1,
