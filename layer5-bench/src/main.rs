@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use layer5_bench::Failure;
+use layer5_bench::backup::{self, BackupArgs};
 use layer5_bench::crash::{self, CrashArgs};
 use layer5_bench::dashboards::{self, command::DashboardsArgs};
 use layer5_bench::load::{self, LoadArgs};
@@ -59,6 +60,8 @@ enum Command {
     Dashboards(Tool<DashboardsArgs>),
     /// Prometheus, Alertmanager, a receiver, redis, Layer5 and its fleet on loopback.
     OpsLab(Tool<OpsLabArgs>),
+    /// Back a busy service up, lose its disk, bring it back.
+    Backup(Tool<BackupArgs>),
     /// Kill a service with a long log and time its return.
     Recover(Tool<RecoverArgs>),
     /// Feed a million series and a thousand, and compare memory and throughput.
@@ -145,6 +148,7 @@ fn main() -> ExitCode {
         Command::Dashboards(tool) => tool.run(dashboards::command::run),
         Command::OpsLab(tool) => tool.run(ops_lab::run),
         Command::Overload(tool) => tool.run(overload::run),
+        Command::Backup(tool) => tool.run(backup::run),
         Command::Recover(tool) => tool.run(recover::run),
         Command::Scale(tool) => tool.run(scale::run),
     };

@@ -2,7 +2,7 @@
 //! In: how much it wrote before. Out: a row per round. Called from: the command line.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -15,6 +15,7 @@ use crate::{
     Failure,
     progress::say,
     service::{
+        disk::bytes_under,
         http::Connection,
         pressure::{Pressure, send},
         subject::{self, Launch},
@@ -146,17 +147,4 @@ pub fn run(args: &RecoverArgs) -> Result<(String, Value), Failure> {
         }
     }
     Ok((table, json!({ "tool": "recover", "rows": rows })))
-}
-
-/// The size of all files under `dir`.
-fn bytes_under(dir: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return 0;
-    };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => bytes_under(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    });
-    sizes.sum()
 }

@@ -1,5 +1,5 @@
-//! What the disk itself takes for a durable write, measured beside the service on the same file system.
-//! In: a folder. Out: percentiles of write and fdatasync. Called from: [`crate::load`].
+//! What the disk itself takes for a durable write, measured beside the service on the same file system, and what lies on it.
+//! In: a folder. Out: percentiles of write and fdatasync; bytes. Called from: [`crate::load`], [`crate::recover`].
 
 use std::{
     fs::OpenOptions,
@@ -41,4 +41,18 @@ pub fn probe(dir: &Path, span: Duration) -> io::Result<Percentiles> {
     drop(file);
     std::fs::remove_file(path)?;
     Ok(Percentiles::of(&times))
+}
+
+/// The size of all files under `dir`, bytes.
+#[must_use]
+pub fn bytes_under(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_under(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
