@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod bucket;
 mod service;
 
 use std::fs;
@@ -364,6 +365,21 @@ fn data_that_is_replaced_is_set_aside() {
 }
 
 #[test]
+fn the_data_of_a_newer_program_is_replaced_too() {
+    let kit = Kit::new();
+    let repository = kit.repository(None);
+    let (_, manifest) = back_up(&store_with(&kit.path("data"), 20), &repository, 0);
+    let dir = kit.path("live");
+    drop(store_with(&dir, 60));
+    fs::write(dir.join("format"), "99\n").unwrap();
+    assert_eq!(present(&dir), Present::Unreadable);
+    let restored = restore(&repository, &manifest, &dir, true, |_| {}).unwrap();
+    assert_eq!(open(&dir).totals().last_seq, 20);
+    let aside = restored.aside.unwrap();
+    assert_eq!(fs::read_to_string(aside.join("format")).unwrap(), "99\n");
+}
+
+#[test]
 fn a_folder_in_use_is_replaced_at_the_next_start() {
     let kit = Kit::new();
     let repository = kit.repository(None);
@@ -384,9 +400,17 @@ fn a_restore_that_a_crash_stopped_anywhere_is_finished_at_the_next_start() {
     let kit = Kit::new();
     let repository = kit.repository(None);
     let (_, manifest) = back_up(&store_with(&kit.path("data"), 20), &repository, 0);
-    let parts = ["log", "views.redb", "snapshots", "history", "seen", "roll"];
+    let parts = [
+        "log",
+        "views.redb",
+        "snapshots",
+        "history",
+        "seen",
+        "roll",
+        "format",
+    ];
     // As far as `done` renames had come; each part takes two.
-    for done in 0..=12 {
+    for done in 0..=2 * parts.len() {
         let dir = kit.path(&format!("live-{done}"));
         let live = store_with(&dir, 60);
         restore(&repository, &manifest, &dir, true, |_| {}).unwrap();

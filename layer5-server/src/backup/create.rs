@@ -36,6 +36,7 @@ pub fn create(
     mut told: impl FnMut(Progress) -> bool,
 ) -> Result<(String, Manifest), BackupError> {
     let began = Instant::now();
+    let _shared = repository.hold(false)?;
     let image = store.image()?;
     let mut manifest = Manifest {
         format: FORMAT,

@@ -14,7 +14,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySe
 use layer5_core::Timestamp;
 use serde::Serialize;
 
-use super::{BackupError, Kept, Key, Manifest, Progress, Repository, create, prune};
+use super::{BackupError, Kept, Key, Manifest, Place, Progress, Repository, create, prune};
 use crate::{
     clock,
     config::BackupConfig,
@@ -243,7 +243,7 @@ impl Clerk {
     }
 
     fn made(&self) -> Result<Newest, BackupError> {
-        let repository = Repository::open_or_make(self.place(), self.key()?)?;
+        let repository = Repository::open_or_make(self.place()?, self.key()?)?;
         let told = |progress: Progress| {
             locked(&self.state).read_bytes = progress.bytes;
             self.stopped.try_recv() != Err(TryRecvError::Disconnected)
@@ -271,7 +271,7 @@ impl Clerk {
     }
 
     fn newest(&self) -> Result<Option<Newest>, BackupError> {
-        let repository = Repository::open(self.place(), self.key()?)?;
+        let repository = Repository::open(self.place()?, self.key()?)?;
         let Some(id) = repository.ids()?.pop() else {
             return Ok(None);
         };
@@ -279,8 +279,10 @@ impl Clerk {
         Ok(Some(Newest::of(id, &manifest)))
     }
 
-    fn place(&self) -> &std::path::Path {
-        self.config.repository.as_deref().unwrap_or("".as_ref())
+    fn place(&self) -> Result<Place, BackupError> {
+        let place = Place::of(&self.config)?;
+        // Without a repository this thread is not started.
+        place.ok_or_else(|| BackupError::NoRepository("".into()))
     }
 
     fn key(&self) -> Result<Option<Key>, BackupError> {

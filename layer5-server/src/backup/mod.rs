@@ -11,11 +11,14 @@
 //! that is read is believed before its content matches its name; a repository of a newer format is left alone.
 //! Reference: docs/decisions/0012-backup.md.
 
+mod bucket;
 mod create;
 mod desk;
+mod folder;
 mod key;
 mod manifest;
 mod object;
+mod place;
 mod prune;
 mod repository;
 mod restore;
@@ -26,6 +29,7 @@ pub use create::{Progress, create};
 pub(crate) use desk::{BackupDesk, BackupState, BackupThread, Refused};
 pub use key::Key;
 pub use manifest::{FileEntry, Manifest};
+pub use place::Place;
 pub use prune::{Kept, Pruned, prune};
 pub use repository::{Repository, Verified};
 pub use restore::{Present, Restored, present, restore};
@@ -63,11 +67,19 @@ pub enum BackupError {
         /// What this program can read.
         known: u32,
     },
-    /// The folder is no repository.
+    /// A bucket that can't be used like this.
+    #[error("{name}: {detail}")]
+    Bucket {
+        /// How it was named.
+        name: String,
+        /// What is wrong, and the way out.
+        detail: String,
+    },
+    /// The place is no repository.
     #[error("{} is no backup repository: it has no repository.json", .0.display())]
     NoRepository(PathBuf),
-    /// The folder holds something else.
-    #[error("{} is not empty and no backup repository; choose another folder", .0.display())]
+    /// The place holds something else.
+    #[error("{} is not empty and no backup repository; choose another place", .0.display())]
     NotEmpty(PathBuf),
     /// The key does not fit.
     #[error("{path}: {detail}", path = path.display())]

@@ -1,10 +1,10 @@
 //! Pruning: old backups go, and the objects that nobody names any more.
 //! In: a repository and what is to be kept. Out: what went. Called from: [`super::desk`], `cli/backup`.
 //! Invariants: the newest backup stays whatever is asked for; nothing goes while a manifest can't be read, for nobody
-//! knows what it names; an object that is young stays, as a backup under way may be about to name it.
+//! knows what it names; an object that is young stays, as a backup under way may be about to name it. In a folder it also
+//! waits for backups under way, which may name an old object again; in a bucket the service that makes the backups prunes.
 
 use std::collections::HashSet;
-use std::fs;
 use std::time::{Duration, SystemTime};
 
 use layer5_core::Timestamp;
@@ -58,6 +58,7 @@ pub fn prune(
     now: SystemTime,
     dry_run: bool,
 ) -> Result<Pruned, BackupError> {
+    let _alone = repository.hold(true)?;
     let mut all = Vec::new();
     for id in repository.ids()? {
         let manifest = repository.manifest(&id)?;
@@ -69,7 +70,8 @@ pub fn prune(
     let mut named = HashSet::new();
     for ((id, manifest), stays) in all.iter().zip(stays) {
         if stays {
-            named.extend(manifest.files.iter().flat_map(|f| &f.chunks));
+            let chunks = manifest.files.iter().flat_map(|file| &file.chunks);
+            named.extend(chunks.map(String::as_str));
         } else {
             pruned.backups.push(id.clone());
         }
@@ -79,20 +81,19 @@ pub fn prune(
             repository.forget(id)?;
         }
     }
-    for path in repository.object_files()? {
-        let name = path.file_name().and_then(|name| name.to_str());
-        let metadata = fs::metadata(&path).map_err(BackupError::io(&path))?;
-        let written = metadata.modified().map_err(BackupError::io(&path))?;
-        let is_young = now.duration_since(written).is_ok_and(|age| age < YOUNG);
-        let is_named = name.is_some_and(|name| named.contains(&name.to_owned()));
-        if is_named || is_young {
+    for object in repository.objects()? {
+        let id = object.name.rsplit('/').next().unwrap_or_default();
+        let is_young = now
+            .duration_since(object.written)
+            .is_ok_and(|age| age < YOUNG);
+        if named.contains(id) || is_young {
             continue;
         }
         if !dry_run {
-            fs::remove_file(&path).map_err(BackupError::io(&path))?;
+            repository.remove(&object)?;
         }
         pruned.objects += 1;
-        pruned.bytes += metadata.len();
+        pruned.bytes += object.bytes;
     }
     Ok(pruned)
 }

@@ -1,12 +1,8 @@
-//! A repository: objects and manifests in a folder, on another disk than the store if it is to be worth anything.
+//! A repository: objects and manifests in a place apart from the store.
 //! In: content and manifests. Out: the same, checked. Called from: everywhere in [`super`], `cli/backup`.
-//! Invariants: a file appears under its name whole; an object's content is hashed before it is believed, a manifest's
-//! too; nothing is ever overwritten.
+//! Invariants: an object's content is hashed before it is believed, a manifest's too; nothing is ever overwritten.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use layer5_core::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,9 +11,14 @@ use super::BackupError;
 use super::key::{Id, Key, name_of};
 use super::manifest::{FORMAT, Manifest};
 use super::object::{self, ObjectError};
+use super::place::{Entry, Hold, Place};
 
 /// Digits of a manifest's hash that stand in its name.
 const CHECK_DIGITS: usize = 16;
+/// What says that a place is a repository, and of which kind.
+const ABOUT: &str = "repository.json";
+const OBJECTS: &str = "objects";
+const BACKUPS: &str = "backups";
 
 /// What `repository.json` says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ struct About {
 /// An open repository.
 #[derive(Debug)]
 pub struct Repository {
-    dir: PathBuf,
+    place: Place,
     key: Option<Key>,
 }
 
@@ -45,21 +46,19 @@ pub struct Verified {
 }
 
 impl Repository {
-    /// Opens the repository in `dir`.
+    /// Opens the repository in `place`.
     ///
     /// # Errors
     /// [`BackupError::NoRepository`]; [`BackupError::Key`] when the key is missing, wrong or not wanted;
     /// [`BackupError::NewerFormat`]; [`BackupError::Damaged`]; [`BackupError::Io`].
-    pub fn open(dir: &Path, key: Option<Key>) -> Result<Self, BackupError> {
-        let path = dir.join("repository.json");
-        let text = match fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(BackupError::NoRepository(dir.to_owned()));
-            }
-            read => read.map_err(BackupError::io(&path))?,
-        };
+    pub fn open(place: impl Into<Place>, key: Option<Key>) -> Result<Self, BackupError> {
+        let place = place.into();
+        let path = place.path(ABOUT);
+        let text = place
+            .read(ABOUT)?
+            .ok_or_else(|| BackupError::NoRepository(place.path("")))?;
         let about: serde_json::Value =
-            serde_json::from_str(&text).map_err(|e| BackupError::damaged(&path, e))?;
+            serde_json::from_slice(&text).map_err(|e| BackupError::damaged(&path, e))?;
         // The number first: a newer format may have other fields.
         if let Some(found) = about["format"].as_u64().filter(|n| *n > u64::from(FORMAT)) {
             return Err(BackupError::NewerFormat {
@@ -76,7 +75,7 @@ impl Repository {
         }
         let wrong = |detail: &str| {
             Err(BackupError::Key {
-                path: dir.to_owned(),
+                path: place.path(""),
                 detail: detail.to_owned(),
             })
         };
@@ -90,93 +89,77 @@ impl Repository {
             Some(key) if key.check() != about.key_check => {
                 wrong("the repository was made with another key")
             }
-            _ => Ok(Self {
-                dir: dir.to_owned(),
-                key,
-            }),
+            _ => Ok(Self { place, key }),
         }
     }
 
-    /// Opens the repository in `dir`, or makes one of an empty or missing folder.
+    /// Opens the repository in `place`, or makes one of an empty or missing place. A bucket has to be there.
     ///
     /// # Errors
     /// As [`Repository::open`]; [`BackupError::NotEmpty`].
-    pub fn open_or_make(dir: &Path, key: Option<Key>) -> Result<Self, BackupError> {
-        fs::create_dir_all(dir).map_err(BackupError::io(dir))?;
-        let path = dir.join("repository.json");
-        if path.exists() {
-            return Self::open(dir, key);
+    pub fn open_or_make(place: impl Into<Place>, key: Option<Key>) -> Result<Self, BackupError> {
+        let place = place.into();
+        if place.has(ABOUT)? {
+            return Self::open(place, key);
         }
-        let mut there = fs::read_dir(dir).map_err(BackupError::io(dir))?;
-        // A file system of its own has this folder at its root.
-        if there.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found")) {
-            return Err(BackupError::NotEmpty(dir.to_owned()));
-        }
-        for part in ["objects", "backups"] {
-            let part = dir.join(part);
-            fs::create_dir_all(&part).map_err(BackupError::io(&part))?;
-        }
+        place.claim()?;
         let about = About {
             format: FORMAT,
             key_check: key.as_ref().map(Key::check).unwrap_or_default(),
         };
-        let text = serde_json::to_string(&about).map_err(|e| BackupError::damaged(&path, e))?;
-        let made = Self {
-            dir: dir.to_owned(),
-            key,
-        };
-        made.write_whole(&path, text.as_bytes())?;
-        made.sync()?;
-        Ok(made)
+        let text =
+            serde_json::to_vec(&about).map_err(|e| BackupError::damaged(place.path(ABOUT), e))?;
+        place.write(ABOUT, text)?;
+        place.settle()?;
+        Ok(Self { place, key })
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// Holds it for adding, or `alone` for removing.
+    pub(super) fn hold(&self, alone: bool) -> Result<Hold, BackupError> {
+        self.place.hold(alone)
     }
 
     /// Keeps `content`, unless it is there. Returns its name and the bytes that it takes more than before. Not durable
     /// before [`Repository::publish`].
     pub(super) fn keep(&self, content: &[u8]) -> Result<(Id, u64), BackupError> {
         let id = name_of(self.key.as_ref(), content);
-        let path = self.object_path(&id);
-        if path.exists() {
+        let name = object_name(&id);
+        if self.place.has(&name)? {
             return Ok((id, 0));
         }
         let bytes = object::encode(self.key.as_ref(), content)
-            .map_err(|detail| BackupError::damaged(&path, detail))?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(BackupError::io(folder))?;
-        }
-        self.write_whole(&path, &bytes)?;
-        Ok((id, bytes.len() as u64))
+            .map_err(|detail| BackupError::damaged(self.place.path(&name), detail))?;
+        let n_bytes = bytes.len() as u64;
+        self.place.write(&name, bytes)?;
+        Ok((id, n_bytes))
     }
 
     /// The content that `id` names, checked.
     pub(super) fn content(&self, id: &str) -> Result<Vec<u8>, BackupError> {
-        let path = self.object_path(id);
-        let content = self.decoded(&path)?;
+        let name = object_name(id);
+        let content = self.decoded(&name)?;
         if name_of(self.key.as_ref(), &content) != id {
-            return Err(BackupError::damaged(path, "it is not what its name says"));
+            return Err(self.not_its_name(&name));
         }
         Ok(content)
     }
 
     /// Makes a backup of what was kept: durable, objects first. Returns its name.
     pub(super) fn publish(&self, manifest: &Manifest) -> Result<String, BackupError> {
-        self.sync()?;
+        self.place.settle()?;
         let json = serde_json::to_vec(manifest)
-            .map_err(|e| BackupError::damaged(self.dir.join("backups"), e))?;
+            .map_err(|e| BackupError::damaged(self.place.path(BACKUPS), e))?;
         let check = name_of(self.key.as_ref(), &json);
-        let second = Timestamp::from_millis(manifest.created_at.millis() / 1000 * 1000);
-        let time = second.to_string().replace(':', "-");
-        let id = format!("{time}-{}", &check[..CHECK_DIGITS]);
-        let path = self.manifest_path(&id);
+        let millis = manifest.created_at.millis();
+        let second = Timestamp::from_millis(millis.div_euclid(1000) * 1000).to_string();
+        let time = second.trim_end_matches('Z').replace(':', "-");
+        let thousandth = millis.rem_euclid(1000);
+        let id = format!("{time}.{thousandth:03}Z-{}", &check[..CHECK_DIGITS]);
+        let name = manifest_name(&id);
         let bytes = object::encode(self.key.as_ref(), &json)
-            .map_err(|detail| BackupError::damaged(&path, detail))?;
-        self.write_whole(&path, &bytes)?;
-        self.sync()?;
+            .map_err(|detail| BackupError::damaged(self.place.path(&name), detail))?;
+        self.place.write(&name, bytes)?;
+        self.place.settle()?;
         Ok(id)
     }
 
@@ -185,11 +168,10 @@ impl Repository {
     /// # Errors
     /// [`BackupError::Io`].
     pub fn ids(&self) -> Result<Vec<String>, BackupError> {
-        let dir = self.dir.join("backups");
         let mut ids = Vec::new();
-        for entry in fs::read_dir(&dir).map_err(BackupError::io(&dir))? {
-            let name = entry.map_err(BackupError::io(&dir))?.file_name();
-            ids.extend(name.into_string().ok().filter(|name| is_id(name)));
+        for entry in self.place.list(BACKUPS)? {
+            let id = entry.name.rsplit('/').next().unwrap_or_default();
+            ids.extend(is_id(id).then(|| id.to_owned()));
         }
         ids.sort_unstable();
         Ok(ids)
@@ -209,7 +191,7 @@ impl Repository {
         };
         found.cloned().ok_or_else(|| BackupError::Unknown {
             id: id.to_owned(),
-            path: self.dir.clone(),
+            path: self.place.path(""),
         })
     }
 
@@ -218,11 +200,12 @@ impl Repository {
     /// # Errors
     /// [`BackupError::Damaged`], [`BackupError::NewerFormat`], [`BackupError::Io`].
     pub fn manifest(&self, id: &str) -> Result<Manifest, BackupError> {
-        let path = self.manifest_path(id);
-        let json = self.decoded(&path)?;
+        let name = manifest_name(id);
+        let json = self.decoded(&name)?;
         if !id.ends_with(&name_of(self.key.as_ref(), &json)[..CHECK_DIGITS]) {
-            return Err(BackupError::damaged(path, "it is not what its name says"));
+            return Err(self.not_its_name(&name));
         }
+        let path = self.place.path(&name);
         let manifest: serde_json::Value =
             serde_json::from_slice(&json).map_err(|e| BackupError::damaged(&path, e))?;
         if let Some(found) = manifest["format"]
@@ -276,76 +259,52 @@ impl Repository {
 
     /// Removes a manifest; what it named stays.
     pub(super) fn forget(&self, id: &str) -> Result<(), BackupError> {
-        let path = self.manifest_path(id);
-        fs::remove_file(&path).map_err(BackupError::io(path))
+        self.place.remove(&manifest_name(id))
     }
 
-    /// The files of all objects, and what unfinished writes have left.
-    pub(super) fn object_files(&self) -> Result<Vec<PathBuf>, BackupError> {
-        let root = self.dir.join("objects");
-        let mut files = Vec::new();
-        for folder in fs::read_dir(&root).map_err(BackupError::io(&root))? {
-            let folder = folder.map_err(BackupError::io(&root))?.path();
-            for file in fs::read_dir(&folder).map_err(BackupError::io(&folder))? {
-                files.push(file.map_err(BackupError::io(&folder))?.path());
-            }
-        }
-        Ok(files)
+    /// All objects, and what unfinished writes have left.
+    pub(super) fn objects(&self) -> Result<Vec<Entry>, BackupError> {
+        self.place.list(OBJECTS)
     }
 
-    fn decoded(&self, path: &Path) -> Result<Vec<u8>, BackupError> {
-        let bytes = fs::read(path).map_err(BackupError::io(path))?;
+    /// Removes one of them.
+    pub(super) fn remove(&self, object: &Entry) -> Result<(), BackupError> {
+        self.place.remove(&object.name)
+    }
+
+    fn decoded(&self, name: &str) -> Result<Vec<u8>, BackupError> {
+        let path = self.place.path(name);
+        let bytes = self.place.read(name)?;
+        let bytes = bytes.ok_or_else(|| BackupError::damaged(&path, "it is missing"))?;
         object::decode(self.key.as_ref(), &bytes).map_err(|error| match error {
             ObjectError::Newer(version) => BackupError::NewerFormat {
-                path: path.to_owned(),
+                path,
                 found: version.into(),
                 known: object::VERSION.into(),
             },
             ObjectError::NoKey => BackupError::Key {
-                path: path.to_owned(),
+                path,
                 detail: "it is encrypted, the repository says it is not".into(),
             },
             ObjectError::Damaged(detail) => BackupError::damaged(path, detail),
         })
     }
 
-    fn object_path(&self, id: &str) -> PathBuf {
-        let folder = id.get(..2).unwrap_or("xx");
-        self.dir.join("objects").join(folder).join(id)
-    }
-
-    fn manifest_path(&self, id: &str) -> PathBuf {
-        self.dir.join("backups").join(id)
-    }
-
-    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
-        let unnamed = path.with_extension(format!("new-{}", std::process::id()));
-        let write = || {
-            File::create(&unnamed)?.write_all(bytes)?;
-            fs::rename(&unnamed, path)
-        };
-        write().map_err(|source| {
-            // Best effort: on a full disk every byte counts.
-            let _gone = fs::remove_file(&unnamed);
-            BackupError::Io {
-                path: path.to_owned(),
-                source,
-            }
-        })
-    }
-
-    /// Everything written so far is on the disk: one call for all files, where a sync of each would cost one a chunk.
-    fn sync(&self) -> Result<(), BackupError> {
-        let sync = || {
-            let dir = File::open(&self.dir)?;
-            rustix::fs::syncfs(&dir)?;
-            Ok(())
-        };
-        sync().map_err(BackupError::io(&self.dir))
+    fn not_its_name(&self, name: &str) -> BackupError {
+        BackupError::damaged(self.place.path(name), "it is not what its name says")
     }
 }
 
-/// `2026-11-28T02-11-42Z-0123456789abcdef`, and not what an unfinished write has left.
+fn object_name(id: &str) -> String {
+    let folder = id.get(..2).unwrap_or("xx");
+    format!("{OBJECTS}/{folder}/{id}")
+}
+
+fn manifest_name(id: &str) -> String {
+    format!("{BACKUPS}/{id}")
+}
+
+/// `2026-11-28T02-11-42.007Z-0123456789abcdef`, and not what an unfinished write has left.
 fn is_id(name: &str) -> bool {
     let check = name.rsplit('-').next().unwrap_or_default();
     check.len() == CHECK_DIGITS && check.bytes().all(|b| b.is_ascii_hexdigit())

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use super::{Failure, Output, finish, print, runtime, service::ServiceArgs};
 use crate::{
     backup::{
-        BackupError, Kept, Key, Manifest, Present, Repository, create, present, prune, restore,
+        BackupError, Kept, Key, Manifest, Place, Present, Repository, create, present, prune,
+        restore,
     },
     clock,
     config::{BackupConfig, load},
@@ -28,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Back the data up, and bring it back
 ///
-/// A repository is a folder, best on another disk. Backups in it are incremental, compressed, checked when they are read,
+/// A repository is a folder, best on another disk, or s3://bucket/prefix. Backups in it are incremental, compressed, checked when they are read,
 /// and encrypted where there is a key file. Which repository: --repository, else backup.repository of the configuration.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:\n  \
@@ -55,7 +56,7 @@ enum Action {
         #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
         data_dir: Option<PathBuf>,
         #[command(flatten)]
-        place: Place,
+        place: Where,
         /// Text for people, or one JSON object for programs
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -63,7 +64,7 @@ enum Action {
     /// Show the backups there are, oldest first
     List {
         #[command(flatten)]
-        place: Place,
+        place: Where,
         /// A table for people, or one JSON object for programs
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -73,7 +74,7 @@ enum Action {
         /// Its name, a beginning of it, or `latest`; without one all are verified
         id: Option<String>,
         #[command(flatten)]
-        place: Place,
+        place: Where,
         /// Text for people, or one JSON object for programs
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -96,7 +97,7 @@ enum Action {
         #[arg(long)]
         force: bool,
         #[command(flatten)]
-        place: Place,
+        place: Where,
         /// Text for people, or one JSON object for programs
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -118,7 +119,7 @@ enum Action {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        place: Place,
+        place: Where,
         /// Text for people, or one JSON object for programs
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -127,10 +128,10 @@ enum Action {
 
 /// Which repository.
 #[derive(Args, Debug)]
-struct Place {
-    /// The folder of the backups [default: backup.repository of the configuration]
-    #[arg(long, value_name = "FOLDER")]
-    repository: Option<PathBuf>,
+struct Where {
+    /// The folder of the backups, or s3://bucket/prefix [default: backup.repository of the configuration]
+    #[arg(long, value_name = "PLACE")]
+    repository: Option<String>,
     /// The key file of an encrypted repository [default: backup.key_file of the configuration]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -139,12 +140,12 @@ struct Place {
     config: Option<PathBuf>,
 }
 
-impl Place {
+impl Where {
     fn settings(&self) -> Result<BackupConfig, Failure> {
         let config = load(self.config.as_deref(), std::env::vars());
         let mut settings = config.map_err(|e| Failure::new(78, e))?.backup;
-        if let Some(folder) = &self.repository {
-            settings.repository = Some(folder.clone());
+        if let Some(place) = &self.repository {
+            settings.repository = Some(place.clone());
             settings.key_file = None;
         }
         if self.key_file.is_some() {
@@ -153,20 +154,20 @@ impl Place {
         Ok(settings)
     }
 
-    fn folder_and_key(&self) -> Result<(PathBuf, Option<Key>), Failure> {
+    fn place_and_key(&self) -> Result<(Place, Option<Key>), Failure> {
         let settings = self.settings()?;
-        let folder = settings.repository.ok_or_else(|| {
+        let place = Place::of(&settings).map_err(failure)?.ok_or_else(|| {
             let detail =
-                "which repository? give --repository FOLDER, or set backup.repository in a --config";
+                "which repository? give --repository PLACE, or set backup.repository in a --config";
             Failure::new(2, detail)
         })?;
         let key = settings.key_file.as_deref().map(Key::read).transpose();
-        Ok((folder, key.map_err(failure)?))
+        Ok((place, key.map_err(failure)?))
     }
 
     fn open(&self) -> Result<Repository, Failure> {
-        let (folder, key) = self.folder_and_key()?;
-        Repository::open(&folder, key).map_err(failure)
+        let (place, key) = self.place_and_key()?;
+        Repository::open(place, key).map_err(failure)
     }
 }
 
@@ -219,7 +220,7 @@ fn failure(error: BackupError) -> Failure {
     let code = match &error {
         BackupError::Damaged { .. } | BackupError::NewerFormat { .. } => 65,
         BackupError::NoRepository(_) | BackupError::Unknown { .. } => 66,
-        BackupError::Key { .. } | BackupError::NotEmpty(_) => 78,
+        BackupError::Key { .. } | BackupError::Bucket { .. } | BackupError::NotEmpty(_) => 78,
         BackupError::HoldsData(_) => 73,
         BackupError::Folder(OpenError::InUse { .. }) => 75,
         BackupError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 66,
@@ -251,15 +252,15 @@ fn create_by_service(service: &ServiceArgs, output: Output) -> Result<(), Failur
     }
 }
 
-fn create_of_folder(dir: &Path, place: &Place, output: Output) -> Result<(), Failure> {
+fn create_of_folder(dir: &Path, place: &Where, output: Output) -> Result<(), Failure> {
     if present(dir) == Present::Empty {
         let detail = format!("{} is no data folder", dir.display());
         return Err(Failure::new(66, detail));
     }
-    let (folder, key) = place.folder_and_key()?;
+    let (place, key) = place.place_and_key()?;
     let store = Store::open(dir, &StoreConfig::default());
     let store = store.map_err(|e| failure(e.into()))?;
-    let repository = Repository::open_or_make(&folder, key).map_err(failure)?;
+    let repository = Repository::open_or_make(place, key).map_err(failure)?;
     let bar = bar(Some(store.disk_bytes()));
     let made = create(&store, &repository, clock::now(), |progress| {
         bar.set_position(progress.bytes);
@@ -286,7 +287,7 @@ fn shown(backup: &Value, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn list(place: &Place, output: Output) -> Result<(), Failure> {
+fn list(place: &Where, output: Output) -> Result<(), Failure> {
     let repository = place.open()?;
     let mut backups = Vec::new();
     let mut damaged = Vec::new();
@@ -332,7 +333,7 @@ fn list(place: &Place, output: Output) -> Result<(), Failure> {
     }
 }
 
-fn verify(id: Option<&str>, place: &Place, output: Output) -> Result<(), Failure> {
+fn verify(id: Option<&str>, place: &Where, output: Output) -> Result<(), Failure> {
     let repository = place.open()?;
     let ids = match id {
         Some(id) => vec![repository.find(id).map_err(failure)?],
@@ -373,7 +374,7 @@ struct Aim<'a> {
     force: bool,
 }
 
-fn restore_to(id: &str, aim: &Aim<'_>, place: &Place, output: Output) -> Result<(), Failure> {
+fn restore_to(id: &str, aim: &Aim<'_>, place: &Where, output: Output) -> Result<(), Failure> {
     let repository = place.open()?;
     let id = repository.find(id).map_err(failure)?;
     let manifest = repository.manifest(&id).map_err(failure)?;
@@ -490,7 +491,7 @@ fn difference(id: &str, manifest: &Manifest, aim: &Aim<'_>, output: Output) -> R
 fn prune_to(
     [last, daily, weekly]: [Option<usize>; 3],
     dry_run: bool,
-    place: &Place,
+    place: &Where,
     output: Output,
 ) -> Result<(), Failure> {
     let settings = place.settings()?;
