@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, TableDefinition};
 use serde_json::{Value, json};
 use service::{Service, command, layer5, until};
 
