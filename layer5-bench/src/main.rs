@@ -265,16 +265,6 @@ fn scores(all: &[(Labelled, Watched)]) -> (String, Value) {
 fn false_alarms(planted: &Planted) -> (String, Value) {
     let each = planted.series.div_ceil(Quiet::ALL.len() as u64);
     let stated = quiet::Stated::of(&WatchConfig::default());
-    let mut tables = [String::new(), String::new()];
-    let mut rows = Vec::new();
-    for kind in Quiet::ALL {
-        let phases = quiet::watch(kind, each, planted.days, planted.seed);
-        for (phase, said) in phases.iter().enumerate().filter(|(_, said)| said.days > 0) {
-            let (line, row) = quiet_row(kind, said, &stated);
-            tables[phase] += &line;
-            rows.push(json!({"phase": (["young", "known"][phase]), "row": row}));
-        }
-    }
     let head = format!(
         "{:<16} {:>8} {:>5} {:>10} {:>5} {:>14} {:>8} {:>10} {:>8}   score beyond 0.9, 0.99, 0.999 (ratio to the promise)\n",
         "per day",
@@ -287,11 +277,21 @@ fn false_alarms(planted: &Planted) -> (String, Value) {
         "flatlines",
         "cycles"
     );
-    let days = quiet::YOUNG_DAYS;
-    let [young, known] = tables;
+    let mut tables = quiet::PHASES.map(|(name, day)| format!("{name}, from day {day} on:\n{head}"));
+    let mut rows = Vec::new();
+    for kind in Quiet::ALL {
+        let phases = quiet::watch(kind, each, planted.days, planted.seed);
+        for (phase, said) in phases.iter().enumerate().filter(|(_, said)| said.days > 0) {
+            let (line, row) = quiet_row(kind, said, &stated);
+            tables[phase] += &line;
+            rows.push(json!({"phase": quiet::PHASES[phase].0, "row": row}));
+        }
+    }
     let table = format!(
-        "stated per series and day: {} alarms, {:.5} anomalies\nyoung, days 1 to {days}:\n{head}{young}known, from day {days} on:\n{head}{known}",
-        stated.alarms, stated.anomalies
+        "stated per series and day: {} alarms, {:.5} anomalies\n{}",
+        stated.alarms,
+        stated.anomalies,
+        tables.concat()
     );
     let json = json!({"suite": "false-alarms", "series": each * Quiet::ALL.len() as u64,
         "days": planted.days, "seed": planted.seed, "stated": stated, "kinds": rows});

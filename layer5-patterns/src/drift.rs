@@ -23,7 +23,7 @@ const B_LIMITS: (f64, f64) = (4.0, 576.0);
 /// Days longer than this many samples are not waited for: the ring then spans minutes.
 const DAY_MAX: f64 = 10_000.0;
 /// Block of a series that fast, in samples.
-const B_FAST: u32 = 20;
+const B_FAST: u16 = 20;
 /// Slopes below this ratio to their standard error are chance (with the lag-1 correction below).
 const T_MIN: f32 = 6.0;
 /// Share of a slope by which it must change to be told anew.
@@ -56,13 +56,9 @@ pub struct Slope {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     means: Compact<K>,
-    block_len: u32,
-    in_block: u32,
+    block_len: u16,
+    in_block: u16,
     sum: f32,
-    /// The steepest line at the newest block; `t` is 0 where there is none.
-    slope: f32,
-    t: f32,
-    end: f32,
     len: u8,
     reported: i8,
     /// Blocks since a slope was told, and that slope, once it has filled a day of blocks.
@@ -88,31 +84,25 @@ impl Drift {
         }
         if wanted.abs_diff(self.block_len) > self.block_len / 4 {
             // The spacing is another one: blocks of two lengths are no line.
-            (self.len, self.t, self.block_len) = (0, 0.0, wanted);
+            (self.len, self.block_len) = (0, wanted);
         }
-        let mean = self.sum / self.in_block as f32;
+        let mean = self.sum / f32::from(self.in_block);
         (self.sum, self.in_block) = (0.0, 0);
         self.push(mean);
-        let means = self.means.all();
-        let slopes = SPANS.map(|k| self.fit(&means, k));
-        let steepest = slopes
-            .into_iter()
-            .flatten()
-            .max_by(|a, b| a.t.abs().total_cmp(&b.t.abs()));
-        (self.slope, self.t, self.end) =
-            steepest.map_or((0.0, 0.0, 0.0), |s| (s.per_sample, s.t, s.end));
+        let slopes = self.slopes();
         if self.reported != 0
             && let Some(changed) = slopes[0].and_then(|newest| self.changed(newest))
         {
             return Some(changed);
         }
-        let span_min = if cycle_known { PER_DAY } else { K_UNKNOWN } as u32 * self.block_len;
+        let blocks_min = if cycle_known { PER_DAY } else { K_UNKNOWN } as u32;
+        let span_min = blocks_min * u32::from(self.block_len);
         let sure = slopes
             .into_iter()
             .flatten()
             .find(|s| s.t.abs() > T_MIN && s.rise.abs() > RISE_MIN * scale && s.span >= span_min);
         let Some(slope) = sure else {
-            if steepest.is_none_or(|s| s.t.abs() < DOUBT * T_MIN) {
+            if steepest(&slopes).is_none_or(|s| s.t.abs() < DOUBT * T_MIN) {
                 self.reported = 0;
             }
             return None;
@@ -143,7 +133,6 @@ impl Drift {
             return None;
         }
         self.told = now;
-        (self.slope, self.t, self.end) = (now, newest.t, newest.end);
         // The blocks before are of the line that was.
         while usize::from(self.len) > PER_DAY {
             self.means.drop_first();
@@ -163,19 +152,22 @@ impl Drift {
 
     /// Change per sample and its ratio to the standard error, at the newest block; the ratio is 0 where there is none.
     pub fn slope_per_sample(&self) -> (f32, f32) {
-        (self.slope, self.t)
+        steepest(&self.slopes()).map_or((0.0, 0.0), |s| (s.per_sample, s.t))
     }
 
     /// Value at the newest sample if the slope at the newest block goes on and is beyond chance, that slope, and its
     /// ratio to the standard error.
     pub(crate) fn line(&self) -> Option<(f32, f32, f32)> {
-        let samples = 0.5 * self.block_len as f32 + self.in_block as f32;
-        (self.t.abs() > T_MIN).then_some((self.end + samples * self.slope, self.slope, self.t))
+        let slope = steepest(&self.slopes()).filter(|s| s.t.abs() > T_MIN)?;
+        let samples = 0.5 * f32::from(self.block_len) + f32::from(self.in_block);
+        let value = slope.end + samples * slope.per_sample;
+        Some((value, slope.per_sample, slope.t))
     }
 
     /// Whether the slope is neither beyond chance nor clearly chance.
     pub(crate) fn in_doubt(&self) -> bool {
-        (DOUBT * T_MIN..=T_MIN).contains(&self.t.abs())
+        let (_, t) = self.slope_per_sample();
+        (DOUBT * T_MIN..=T_MIN).contains(&t.abs())
     }
 
     /// Forgets the blocks: a new regime has begun.
@@ -191,6 +183,12 @@ impl Drift {
         }
         self.means.set(usize::from(self.len), mean);
         self.len += 1;
+    }
+
+    /// The line through each of [`SPANS`].
+    fn slopes(&self) -> [Option<Slope>; SPANS.len()] {
+        let means = self.means.all();
+        SPANS.map(|k| self.fit(&means, k))
     }
 
     /// Least squares over the `newest` blocks; `None` while there are few, or when a single step fits better.
@@ -226,7 +224,8 @@ impl Drift {
         let floor = f32::EPSILON * (mean.abs() + b.abs() * n);
         let error = error.max(floor).max(f32::MIN_POSITIVE);
         let t = b / error;
-        let (b_sample, error) = (b / self.block_len as f32, error / self.block_len as f32);
+        let block_len = f32::from(self.block_len);
+        let (b_sample, error) = (b / block_len, error / block_len);
         if step_error(y, mean) < 1.5 * sse {
             return Some(Slope {
                 per_sample: b_sample,
@@ -241,7 +240,7 @@ impl Drift {
         Some(Slope {
             per_sample: b_sample,
             rise: b * (n - 1.0),
-            span: self.block_len * k as u32,
+            span: u32::from(self.block_len) * k as u32,
             t: t.clamp(-1e6, 1e6),
             error,
             end: mean + b * (n - 1.0 - mid),
@@ -250,12 +249,18 @@ impl Drift {
     }
 }
 
+/// The line that stands out most.
+fn steepest(slopes: &[Option<Slope>]) -> Option<Slope> {
+    let found = slopes.iter().copied().flatten();
+    found.max_by(|a, b| a.t.abs().total_cmp(&b.t.abs()))
+}
+
 /// Samples a block.
-fn block_len(per_day: f64) -> u32 {
+fn block_len(per_day: f64) -> u16 {
     if per_day > DAY_MAX {
         return B_FAST;
     }
-    (per_day / PER_DAY as f64).clamp(B_LIMITS.0, B_LIMITS.1) as u32
+    (per_day / PER_DAY as f64).clamp(B_LIMITS.0, B_LIMITS.1) as u16
 }
 
 /// Squared error of the best single step.

@@ -9,7 +9,7 @@
 //! than the newest is refused; a silence is told by the sample that ends it, or earlier by the caller's clock through
 //! [`Watch::missing`], and leaves the models as they were; a state that is stored and restored goes on as if nothing
 //! had been. A new level is taken over within 24 samples, a new daily cycle within three days.
-//! Invariants: plain data of 800 bytes at most, nothing allocated; a sample is judged from the past alone; a refused sample
+//! Invariants: plain data of 680 bytes at most, nothing allocated; a sample is judged from the past alone; a refused sample
 //! (not finite, or older than the newest) changes nothing; what was flagged moves no model by more than its clip.
 
 mod config;
@@ -83,7 +83,6 @@ pub(crate) struct Line {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
-    n: u32,
     origin: f64,
     shift: Shift,
     variability: Variability,
@@ -91,7 +90,8 @@ pub struct Watch {
     profile: Profile,
     drift: Drift,
     novelty: Novelty,
-    novelty_origin: f64,
+    /// What the origin has moved since the first sample.
+    moved: f32,
     unlearnt: f32,
     profile_lag: f32,
     ranks: RankSketch,
@@ -108,7 +108,6 @@ impl Watch {
     /// A watch that has seen nothing.
     pub fn new(_config: &WatchConfig) -> Self {
         Self {
-            n: 0,
             origin: 0.0,
             shift: Shift::default(),
             variability: Variability::default(),
@@ -116,7 +115,7 @@ impl Watch {
             profile: Profile::default(),
             drift: Drift::default(),
             novelty: Novelty::default(),
-            novelty_origin: 0.0,
+            moved: 0.0,
             unlearnt: 0.0,
             profile_lag: 0.0,
             ranks: RankSketch::default(),
@@ -145,11 +144,10 @@ impl Watch {
             update.score = Outcome::Refused(refusal);
             return update;
         }
-        if self.n == 0 {
+        if self.n() == 0 {
             self.origin = value;
-            self.novelty_origin = value;
         }
-        self.n = self.n.saturating_add(1);
+        let n = self.n().saturating_add(1);
 
         if let Some(finding) = self.missing(at, config) {
             update.findings.push(finding);
@@ -168,7 +166,7 @@ impl Watch {
 
         let z = level.z(residual, Z_MAX);
         let p = self.tail.p(z.abs());
-        let warm = self.n > WARM_UP;
+        let warm = n > WARM_UP;
         if warm && f64::from(p) < config.anomaly_p {
             if self.anomaly_hold == 0 {
                 update.findings.push(strange(p, at, distance, baseline));
@@ -177,7 +175,7 @@ impl Watch {
         } else {
             self.anomaly_hold = self.anomaly_hold.saturating_sub(1);
         }
-        if self.n > 16 {
+        if n > 16 {
             self.tail.update(z.abs());
         }
 
@@ -196,6 +194,7 @@ impl Watch {
             self.variability = Variability::default();
             update.findings.push(self.changed(step, at, spacing));
             self.origin += f64::from(step.height);
+            self.moved = narrow(f64::from(self.moved) + f64::from(step.height));
             // Before a cycle is confirmed a step may be part of it: then the profile does not follow.
             let kept = if self.profile.confirmed() {
                 &mut self.unlearnt
@@ -219,11 +218,11 @@ impl Watch {
         if let Some(slope) = self.drift.step(residual, scale, per_day, cycle_known) {
             update.findings.push(self.drifting(slope, at, spacing));
         }
-        if let Some(finding) = self.stuck(value, at, spacing, config) {
+        if let Some(finding) = self.stuck(value, n, at, spacing, config) {
             update.findings.push(finding);
         }
 
-        let raw = narrow(value - self.novelty_origin);
+        let raw = narrow(value - self.origin + f64::from(self.moved));
         // A new level stays news to the time of day until a profile without the step would have learnt it.
         self.unlearnt -= self.unlearnt / (UNLEARNT_DAYS * per_day as f32).max(1.0);
         let strength = self
@@ -238,10 +237,15 @@ impl Watch {
                 .then(|| Alarm::of(strength, distance, baseline));
         } else {
             update.score = Outcome::WarmUp {
-                needed: WARM_UP + 1 - self.n,
+                needed: WARM_UP + 1 - n,
             };
         }
         update
+    }
+
+    /// Samples taken, saturating: the novelty counts them for all.
+    fn n(&self) -> u32 {
+        self.novelty.n()
     }
 
     /// Whether both bars are reached; lets one sample pass at each.
@@ -249,12 +253,12 @@ impl Watch {
         self.hush.sink(config.alarm_quiet_len);
         let rate = (config.alarms_per_day / DAY_SECONDS * spacing.min(RATE_SPACING)) as f32;
         let first_bar = -(1.0 - config.alarm_strength_min).ln() as f32;
-        let bar = first_bar * self.pace.pass(self.n, rate);
+        let bar = first_bar * self.pace.pass(self.n(), rate);
         let exceed = config.alarm_exceed as f32;
         if !(strength > 0.0 && strength >= bar && self.hush.admits(strength, exceed)) {
             return false;
         }
-        self.pace.alarmed(self.n, rate);
+        self.pace.alarmed(self.n(), rate);
         true
     }
 
@@ -291,7 +295,7 @@ impl Watch {
             _ => 0.0,
         };
         WatchState {
-            n: u64::from(self.n),
+            n: u64::from(self.n()),
             last_value: self.flatline.value(),
             last_at,
             level: self.origin + f64::from(level.location()),

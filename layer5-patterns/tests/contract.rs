@@ -3,7 +3,7 @@
 //! stored and restored in mid-stream goes on the same, and its size does not grow.
 
 use layer5_core::Timestamp;
-use layer5_patterns::anomaly::{flatline::Flatline, gap::Gap, novelty::Novelty, spike::Spike};
+use layer5_patterns::anomaly::{flatline::FlatlineAlone, gap::Gap, novelty::Novelty, spike::Spike};
 use layer5_patterns::change_point::{online::Focus, shift::Shift, variability::VariabilityAlone};
 use layer5_patterns::limit::{Approach, Limit, Side};
 use layer5_patterns::{Alone, Detector, Outcome, Refusal, Watch, WatchConfig};
@@ -13,7 +13,7 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Most bytes a state may have: a million series are to fit a gigabyte with all that is kept beside their watches.
-const STATE_BYTES: usize = 800;
+const STATE_BYTES: usize = 680;
 
 type Samples = Vec<(f64, Timestamp)>;
 
@@ -138,7 +138,7 @@ fn spike() {
 
 #[test]
 fn flatline() {
-    check(Alone::<Flatline>::default);
+    check(Alone::<FlatlineAlone>::default);
 }
 
 #[test]
@@ -237,7 +237,7 @@ proptest! {
     ) {
         let parts: [Box<dyn Detector>; 7] = [
             Box::new(Alone::<Spike>::default()),
-            Box::new(Alone::<Flatline>::default()),
+            Box::new(Alone::<FlatlineAlone>::default()),
             Box::new(Alone::<Gap>::default()),
             Box::new(Alone::<Novelty>::default()),
             Box::new(Alone::<Shift>::default()),

@@ -1,8 +1,8 @@
 //! False alarms: thousands of series in which nothing happens, and what the default watch says of them.
-//! In: number of series of each kind, days, seed. Out: rates per series per day, by kind, while a series is young and once
-//! it is known. Called from: `main`.
-//! Invariants: everything is seeded, series by series, so the answer does not depend on the number of threads; what is
-//! counted of the young begins after the first day; what is stated is stated of the known.
+//! In: number of series of each kind, days, seed. Out: rates per series per day, by kind, in a series' first fortnight, in
+//! its second, and once it is known. Called from: `main`.
+//! Invariants: everything is seeded, series by series, so the answer does not depend on the number of threads; counting
+//! begins after the first day; what is stated is stated of the known, and no more is to be said of the young.
 
 use std::f64::consts::TAU;
 use std::panic::resume_unwind;
@@ -22,8 +22,12 @@ const START_SECONDS: i64 = 1_699_488_000;
 pub const CHANCES: [f64; 3] = [0.1, 0.01, 0.001];
 /// Days before the ranks of the dense score are fine enough to be compared.
 const SCORE_DAYS: usize = 7;
-/// Days after which a series is known: the first at which rates are as stated.
-pub const YOUNG_DAYS: usize = 28;
+/// Phases in the life of a series, with the day on which each begins; from the last on it is known.
+pub const PHASES: [(&str, usize); 3] = [
+    ("first fortnight", 1),
+    ("second fortnight", 14),
+    ("known", 28),
+];
 
 /// A kind of quiet series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -174,16 +178,19 @@ impl Said {
     }
 }
 
-/// Watches `series` seeded series of one kind for `days` days: what was said of the young, and then of the known.
+/// What was said in each of [`PHASES`].
+pub type ByPhase = [Said; PHASES.len()];
+
+/// Watches `series` seeded series of one kind for `days` days.
 #[must_use]
-pub fn watch(kind: Quiet, series: u64, days: usize, seed: u64) -> [Said; 2] {
+pub fn watch(kind: Quiet, series: u64, days: usize, seed: u64) -> ByPhase {
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
-    let mut all = [Said::default(); 2];
+    let mut all = ByPhase::default();
     thread::scope(|scope| {
         let parts: Vec<_> = (0..threads)
             .map(|part| {
                 scope.spawn(move || {
-                    let mut said = [Said::default(); 2];
+                    let mut said = ByPhase::default();
                     for i in (part..series).step_by(threads as usize) {
                         add(&mut said, &watch_one(kind, days, seed + 1_000_003 * i));
                     }
@@ -199,30 +206,29 @@ pub fn watch(kind: Quiet, series: u64, days: usize, seed: u64) -> [Said; 2] {
     all
 }
 
-fn add(all: &mut [Said; 2], more: &[Said; 2]) {
+fn add(all: &mut ByPhase, more: &ByPhase) {
     for (mine, theirs) in all.iter_mut().zip(more) {
         mine.add(theirs);
     }
 }
 
-fn watch_one(kind: Quiet, days: usize, seed: u64) -> [Said; 2] {
+fn watch_one(kind: Quiet, days: usize, seed: u64) -> ByPhase {
     let config = WatchConfig::default();
     let mut rng = Pcg64Mcg::seed_from_u64(seed ^ (kind as u64) << 56);
     let (mut watch, mut memory) = (Watch::new(&config), 0.0);
-    let phase = |days: usize| Said {
-        series: 1,
-        days: days as u64,
-        ..Said::default()
-    };
-    let young = days.min(YOUNG_DAYS);
-    let mut phases = [phase(young.saturating_sub(1)), phase(days - young)];
+    let mut phases = ByPhase::default();
+    for (i, said) in phases.iter_mut().enumerate() {
+        let end = PHASES.get(i + 1).map_or(days, |next| next.1.min(days));
+        said.days = end.saturating_sub(PHASES[i].1) as u64;
+        said.series = u64::from(said.days > 0);
+    }
     for row in 0..days * PER_DAY {
         let at = Timestamp::from_millis(1000 * (START_SECONDS + 300 * row as i64));
         let update = watch.update(kind.draw(&mut rng, &mut memory, row), at, &config);
-        if row < PER_DAY {
+        let Some(phase) = PHASES.iter().rposition(|p| row >= p.1 * PER_DAY) else {
             continue;
-        }
-        let said = &mut phases[usize::from(row >= young * PER_DAY)];
+        };
+        let said = &mut phases[phase];
         said.alarms += u64::from(update.alarm.is_some());
         for finding in update.findings.iter() {
             match (finding.kind, finding.detail) {
@@ -249,11 +255,12 @@ mod tests {
 
     #[test]
     fn the_same_seed_says_the_same() {
-        let [young, known] = watch(Quiet::HeavyTailed, 5, 30, 3);
-        assert_eq!([young, known], watch(Quiet::HeavyTailed, 5, 30, 3));
-        assert_eq!((young.series, young.days), (5, 5 * 27));
+        let [first, second, known] = watch(Quiet::HeavyTailed, 5, 30, 3);
+        assert_eq!([first, second, known], watch(Quiet::HeavyTailed, 5, 30, 3));
+        assert_eq!((first.series, first.days), (5, 5 * 13));
+        assert_eq!((second.series, second.days), (5, 5 * 14));
         assert_eq!((known.series, known.days), (5, 5 * 2));
-        assert_eq!(young.scored, 5 * 21 * PER_DAY as u64);
+        assert_eq!(first.scored, 5 * 7 * PER_DAY as u64);
         assert_eq!(known.scored, 5 * 2 * PER_DAY as u64);
     }
 }

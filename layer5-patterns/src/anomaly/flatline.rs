@@ -10,49 +10,45 @@ use serde::{Deserialize, Serialize};
 use crate::detector::Part;
 
 /// Fewest repeats that can be a flatline.
-const RUN_MIN: u32 = 6;
+const RUN_MIN: u16 = 6;
 /// Weight of the newest sample in the share of repeats.
 const ALPHA: f32 = 1.0 / 2000.0;
 /// A run must be this many times the longest one before.
-const LONGER_THAN_EVER: u32 = 2;
+const LONGER_THAN_EVER: u16 = 2;
 
-/// Detector of stuck values.
+/// Detector of stuck values, of a series whose samples are counted elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flatline {
     value: f64,
     repeat_share: f32,
-    n: u32,
-    run: u32,
-    longest: u32,
+    run: u16,
+    longest: u16,
 }
 
 impl Flatline {
-    /// Takes a checked value in; returns `-ln P` of the current run under the past, 0 where nothing is special.
-    pub(crate) fn step(&mut self, value: f64) -> f32 {
-        self.n = self.n.saturating_add(1);
-        if self.n == 1 {
-            self.value = value;
-            return 0.0;
-        }
+    /// Takes the `n`-th value in, `n` from 1; returns `-ln P` of the current run under the past, 0 where nothing is special.
+    pub(crate) fn step(&mut self, value: f64, n: u32) -> f32 {
         let repeats = value == self.value;
         self.value = value;
+        if n <= 1 {
+            return 0.0;
+        }
         if repeats {
-            self.run += 1;
+            self.run = self.run.saturating_add(1);
         } else {
             // The run that ended was part of life; a very long one counts once, not per sample.
-            self.longest = self
-                .longest
-                .max(self.run.min(4 * self.longest.max(RUN_MIN)));
+            let once = self.longest.max(RUN_MIN).saturating_mul(4);
+            self.longest = self.longest.max(self.run.min(once));
             self.run = 0;
         }
-        let weight = ALPHA.max(1.0 / self.n as f32);
+        let weight = ALPHA.max(1.0 / n as f32);
         self.repeat_share += weight * (f32::from(u8::from(repeats)) - self.repeat_share);
-        if self.run < RUN_MIN.max(LONGER_THAN_EVER * self.longest) {
+        if self.run < RUN_MIN.max(self.longest.saturating_mul(LONGER_THAN_EVER)) {
             return 0.0;
         }
         // One repeat more than seen, as in Laplace's rule.
-        let share = (self.repeat_share + 1.0 / self.n.min(2000) as f32).min(1.0);
-        -(self.run as f32) * share.ln()
+        let share = (self.repeat_share + 1.0 / n.min(2000) as f32).min(1.0);
+        -f32::from(self.run) * share.ln()
     }
 
     /// The newest value; 0 before the first.
@@ -60,17 +56,25 @@ impl Flatline {
         self.value
     }
 
-    /// Samples that repeated the value before them, up to the newest.
-    pub fn run(&self) -> u32 {
+    /// Samples that repeated the value before them, up to the newest; more than 65 535 are as many.
+    pub fn run(&self) -> u16 {
         self.run
     }
 }
 
-impl Part for Flatline {
+/// A [`Flatline`] that counts its samples itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlatlineAlone {
+    n: u32,
+    flatline: Flatline,
+}
+
+impl Part for FlatlineAlone {
     const WARM_UP: u32 = 64;
 
     fn score(&mut self, value: f64, _origin: &mut f64, _at: Timestamp) -> f64 {
-        1.0 - f64::from(-self.step(value)).exp()
+        self.n = self.n.saturating_add(1);
+        1.0 - f64::from(-self.flatline.step(value, self.n)).exp()
     }
 }
 
@@ -80,7 +84,8 @@ mod tests {
 
     fn surprise(values: impl Iterator<Item = f64>) -> f32 {
         let mut flat = Flatline::default();
-        values.map(|v| flat.step(v)).last().unwrap_or(0.0)
+        let counted = values.zip(1..);
+        counted.map(|(v, n)| flat.step(v, n)).last().unwrap_or(0.0)
     }
 
     #[test]

@@ -13,14 +13,16 @@ use serde::{Deserialize, Serialize};
 use crate::anomaly::spike::narrow;
 use crate::detector::Part;
 use crate::stats::compact::Compact;
-use crate::stats::robust::RobustScale;
+use crate::stats::robust::Spread;
 use crate::stats::tail::Tail;
 
 /// Samples a window: one hour of five-minute samples.
 pub const M: usize = 12;
 const RING: usize = 2 * M;
 /// Samples before the contrast's own past is worth judging by.
-const WARM_UP: u32 = 96;
+const WARM_UP: u16 = 96;
+/// Contrasts are cut here, in scales.
+const Z_MAX: f32 = 1e4;
 /// Memory of level and of its scale, in samples.
 const LEVEL_ALPHA: f32 = 1.0 / 200.0;
 /// Memory of the usual contrast, in samples.
@@ -60,20 +62,22 @@ pub struct Shift {
     ring: Compact<RING>,
     head: u8,
     filled: u8,
+    /// Values that the level and the usual contrast know, as far as it matters to their weights.
+    level_n: u8,
+    contrast_n: u16,
     /// Samples since the contrast became improbable, 0 while it is not.
     pending: u8,
     peak: f32,
     /// Furthest contrast of the current excursion, in scales, signed.
     crest: f32,
-    least_p: f32,
-    level: RobustScale,
-    contrast: RobustScale,
+    level: Spread,
+    contrast: Spread,
     tail: Tail,
 }
 
 impl Shift {
     /// Robust level and scale of the current regime, relative to the origin of the values.
-    pub fn level(&self) -> RobustScale {
+    pub fn level(&self) -> Spread {
         self.level
     }
 
@@ -88,8 +92,8 @@ impl Shift {
         self.filled = 0;
         self.pending = 0;
         self.crest = 0.0;
-        self.level.hasten(M as u32);
-        self.contrast.hasten(WARM_UP);
+        self.level_n = self.level_n.min(M as u8);
+        self.contrast_n = self.contrast_n.min(WARM_UP);
         self.contrast.narrow(left);
     }
 
@@ -110,25 +114,26 @@ impl Shift {
         }
         self.filled = self.filled.saturating_add(1).min(RING as u8);
         if usize::from(self.filled) < RING {
-            self.level.update(x, LEVEL_ALPHA, 3.0);
+            self.learn_level(x);
             return (1.0, None);
         }
         let limit = CLIP * self.level.scale();
         let middle = self.level.location();
         let contrast = self.clipped_contrast(middle - limit, middle + limit);
-        self.level.update(x, LEVEL_ALPHA, 3.0);
-        let z = self.contrast.z(contrast, 1e4).abs();
+        self.learn_level(x);
+        let z = self.contrast.z(contrast, Z_MAX).abs();
         let p = self.tail.p(z);
-        let settled = self.contrast.n() >= WARM_UP;
+        let settled = self.contrast_n >= WARM_UP;
         if !settled || (self.pending == 0 && p > p_max) {
+            self.contrast_n = self.contrast_n.saturating_add(1);
+            let n = u32::from(self.contrast_n);
             self.contrast
-                .update(contrast, CONTRAST_ALPHA, CONTRAST_CLIP);
+                .update(contrast, n, CONTRAST_ALPHA, CONTRAST_CLIP);
             self.learn_crest(contrast, z);
             return (if settled { p } else { 1.0 }, None);
         }
         self.pending += 1;
         if self.pending == 1 || contrast.abs() >= self.peak.abs() {
-            self.least_p = p;
             self.peak = contrast;
         }
         // Wait for the newest window to fill with the new level; then judge once.
@@ -144,6 +149,12 @@ impl Shift {
         (p, step)
     }
 
+    fn learn_level(&mut self, x: f32) {
+        self.level_n = self.level_n.saturating_add(1);
+        self.level
+            .update(x, u32::from(self.level_n), LEVEL_ALPHA, 3.0);
+    }
+
     /// The tail learns one value per excursion of the contrast, its crest: neighbours in one excursion are one event.
     fn learn_crest(&mut self, contrast: f32, z: f32) {
         let signed = z.copysign(contrast - self.contrast.location());
@@ -154,7 +165,7 @@ impl Shift {
             return;
         }
         // The first contrasts meet a scale that is still forming: their crests say nothing.
-        if self.contrast.n() > WARM_UP / 2 {
+        if self.contrast_n > WARM_UP / 2 {
             self.tail.update(self.crest.abs());
         }
         self.crest = signed;
@@ -218,7 +229,8 @@ impl Shift {
             height,
             back: back as u32 - 1,
             before,
-            p: self.least_p,
+            // Nothing that judges a contrast has changed since its peak.
+            p: self.tail.p(self.contrast.z(self.peak, Z_MAX).abs()),
         })
     }
 }
@@ -244,7 +256,7 @@ fn median(values: &[f32]) -> f32 {
 
 impl Part for Shift {
     // The contrast exists from the moment both windows are full.
-    const WARM_UP: u32 = WARM_UP + RING as u32;
+    const WARM_UP: u32 = WARM_UP as u32 + RING as u32;
 
     fn score(&mut self, value: f64, origin: &mut f64, _at: Timestamp) -> f64 {
         let (p, step) = self.step(narrow(value - *origin), P_MAX);

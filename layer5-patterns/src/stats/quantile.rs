@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::stats::robust::Spread;
 
 /// Number of counters.
-const BINS: usize = 32;
-/// Bins per unit of `asinh z`, and the bin where z = 0 begins: z from -4 to 60 is told apart.
-const RESOLUTION: f32 = 4.6;
-const MIDDLE: f32 = 10.0;
+const BINS: usize = 24;
+/// Bins per unit of `asinh z`, and the bin where z = 0 begins: z from -2 to 60 is told apart.
+const RESOLUTION: f32 = 3.75;
+const MIDDLE: f32 = 6.0;
 /// Memory of the usual place, in values.
 const ALPHA: f32 = 1.0 / 4000.0;
 const CLIP: f32 = 3.0;

@@ -55,6 +55,11 @@ impl Spread {
         self.location += by;
     }
 
+    /// Keeps `share` of the variance, in 0 ..= 1: the rest is explained by now.
+    pub(crate) fn narrow(&mut self, share: f32) {
+        self.variance *= share.clamp(0.0, 1.0);
+    }
+
     /// Scales that `value` lies off the location, signed, within `±limit`. A constant past has no
     /// scale; then any other value is `±limit` off.
     pub fn z(&self, value: f32, limit: f32) -> f32 {
@@ -113,16 +118,6 @@ impl RobustScale {
     /// Number of values taken, saturating.
     pub fn n(&self) -> u32 {
         self.n
-    }
-
-    /// Keeps `share` of the variance, in 0 ..= 1: the rest is explained by now.
-    pub fn narrow(&mut self, share: f32) {
-        self.spread.variance *= share.clamp(0.0, 1.0);
-    }
-
-    /// Lets the next values weigh as if only `n` had been seen: the values are now of another kind.
-    pub fn hasten(&mut self, n: u32) {
-        self.n = self.n.min(n);
     }
 }
 

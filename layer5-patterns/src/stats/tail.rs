@@ -35,8 +35,9 @@ pub struct Tail {
     mean: f32,
     square: f32,
     log_excess: f32,
-    n: u32,
-    excesses: u32,
+    /// Both stand still where one more would change nothing.
+    n: u16,
+    excesses: u16,
 }
 
 impl Default for Tail {
@@ -62,10 +63,10 @@ impl Tail {
         self.n = self.n.saturating_add(1);
         let excess = magnitude - self.u;
         // Robbins-Monro step towards the quantile; the first steps are larger.
-        let step = (8.0 / (self.n as f32 + 40.0)).max(0.01);
+        let step = (8.0 / (f32::from(self.n) + 40.0)).max(0.01);
         if excess > 0.0 {
             self.excesses = self.excesses.saturating_add(1);
-            let weight = ALPHA.max(1.0 / (self.excesses as f32 + PRIOR_EXCESSES));
+            let weight = ALPHA.max(1.0 / (f32::from(self.excesses) + PRIOR_EXCESSES));
             // One excess counts as at most thirty mean excesses: an outage is not a heavy tail.
             let y = excess.min(30.0 * self.mean);
             self.mean += weight * (y - self.mean);
@@ -102,7 +103,7 @@ impl Tail {
         let sigma = (self.mean * (1.0 - xi)).max(1e-6);
         let light = -(1.0 + xi * excess / sigma).max(1e-30).ln() / xi;
         let heavy = -(magnitude / self.u).ln() / self.log_excess.max(1e-3);
-        let seen = self.excesses as f32 / (self.excesses as f32 + PRIOR_EXCESSES);
+        let seen = f32::from(self.excesses) / (f32::from(self.excesses) + PRIOR_EXCESSES);
         let weight = seen * (PARETO_FROM - self.log_excess / PRIOR_LOG).clamp(0.0, 1.0);
         (Q * (weight * light + (1.0 - weight) * heavy).exp()).max(1e-30)
     }

@@ -114,15 +114,16 @@ impl Watch {
     pub(super) fn stuck(
         &mut self,
         value: f64,
+        n: u32,
         at: Timestamp,
         spacing: f64,
         config: &WatchConfig,
     ) -> Option<Finding> {
-        let surprise = f64::from(self.flatline.step(value));
+        let surprise = f64::from(self.flatline.step(value, n));
         if self.flatline.run() == 0 {
             self.flat_reported = false;
         }
-        if self.flat_reported || self.n <= WARM_UP || surprise < -config.flatline_p.ln() {
+        if self.flat_reported || n <= WARM_UP || surprise < -config.flatline_p.ln() {
             return None;
         }
         self.flat_reported = true;

@@ -27,7 +27,7 @@ use crate::{
 /// How shards are written into a snapshot.
 pub(crate) const SHARD_FORMAT: Format = Format {
     kind: 20,
-    version: 4,
+    version: 5,
 };
 
 /// How far what people asked for has come is written into a snapshot so, in parts of this name.
