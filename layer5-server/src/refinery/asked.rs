@@ -153,6 +153,7 @@ impl Asked {
             anomaly_p: accepted(usual.anomaly_p),
             change_p: accepted(usual.change_p),
             flatline_p: accepted(usual.flatline_p),
+            alarms_per_day: (usual.alarms_per_day * of_metric.sensitivity).clamp(1e-6, 24.0),
             ..usual
         }
     }
@@ -400,5 +401,29 @@ fn finding(found: TemplateMatch, index: u32, taken: u64, times: &VecDeque<Timest
         direction: Direction::None,
         magnitude: found.range,
         baseline: found.mean,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sensitivity_scales_alarms_as_it_does_findings() {
+        let low = OfMetric {
+            sensitivity: 0.1,
+            limits: Vec::new(),
+            templates: BTreeMap::new(),
+        };
+        let asked = Asked {
+            metrics: HashMap::from([(MetricId(3), low)]),
+            names: None,
+        };
+        let usual = WatchConfig::default();
+        let watched = asked.watch(MetricId(3), usual);
+        let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-12;
+        assert!(close(watched.alarms_per_day, 0.1 * usual.alarms_per_day));
+        assert!(close(watched.anomaly_p, 0.1 * usual.anomaly_p));
+        assert_eq!(asked.watch(MetricId(4), usual), usual);
     }
 }
