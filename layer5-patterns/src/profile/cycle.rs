@@ -16,9 +16,8 @@ const MONDAY_MILLIS: i64 = 3 * 86_400_000;
 /// Weight of the newest visit in a slot: about five visits of memory.
 const VISIT_WEIGHT: f32 = 0.35;
 /// Share of the variance that the cycle must explain on unseen samples, to be confirmed: much when nearly one whole
-/// cycle was predicted, less after two and three.
+/// cycle was predicted, less after three.
 const SHARE_EARLY: f32 = 0.5;
-const SHARE_SECOND: f32 = 0.3;
 const SHARE_LATE: f32 = 0.2;
 const DROP: f32 = 0.02;
 /// The share must also be this many times what independent errors leave to chance, `1 / sqrt(n)`: slow noise looks like
@@ -288,8 +287,6 @@ impl<const SLOTS: usize, const SLOT_SECONDS: u32> Cycle<SLOTS, SLOT_SECONDS> {
         let whole = SLOTS as u16;
         let least = if self.predicted >= 3 * whole {
             SHARE_LATE
-        } else if self.predicted >= 2 * whole {
-            SHARE_SECOND
         } else if self.predicted + 2 >= whole {
             SHARE_EARLY
         } else {

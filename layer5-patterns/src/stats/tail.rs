@@ -28,7 +28,7 @@ const XI: (f32, f32) = (-0.12, 0.45);
 /// Mean logarithm of the excess, in Gaussian ones, from which on the tail is all Pareto; from one less it is not at all.
 const PARETO_FROM: f32 = 2.2;
 /// Excesses that tell as much of the tail as one would were its shape given: the shape is estimated too.
-const EXCESSES_A_SHAPE: f32 = 4.0;
+const EXCESSES_A_SHAPE: f32 = 2.0;
 /// Weight of the newest excess once the tail is well known: a memory of some 10 000 samples.
 const ALPHA: f32 = 1.0 / 200.0;
 
