@@ -10,7 +10,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
-all_steps=(tools fmt clippy build test fuzz examples doc benches demo loom tsan deny)
+all_steps=(tools fmt clippy build test lab fuzz examples doc benches demo loom tsan deny)
 if (($# > 0)); then steps=("$@"); else steps=("${all_steps[@]}"); fi
 
 target=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
@@ -134,6 +134,11 @@ step_build() {
 
 step_test() {
   cargo test "${locked[@]}" --workspace --no-fail-fast
+}
+
+# Every alert by its real cause, on a real Prometheus and Alertmanager; by itself, because it lives by the second.
+step_lab() {
+  LAYER5_OPS_LAB=1 timeout 900 cargo test "${locked[@]}" --workspace --test ops_lab -- --nocapture
 }
 
 # Every decoder on damaged input; what `build` made has the overflow checks that a release lacks, and is fast enough.

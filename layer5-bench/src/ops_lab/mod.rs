@@ -183,13 +183,7 @@ impl Lab {
             listen: [self.at.api, self.at.metrics],
             redis: Some(self.at.redis),
         };
-        let plan = &self.plan;
-        self.green = Some(parts::layer5(
-            &plan.binary,
-            &instance,
-            &self.clock,
-            &plan.folder,
-        )?);
+        self.green = Some(self.launch(&instance)?);
         Ok(())
     }
 
@@ -205,14 +199,13 @@ impl Lab {
             listen: [self.at.standby_api, self.at.standby_metrics],
             redis: None,
         };
-        let plan = &self.plan;
-        self.blue = Some(parts::layer5(
-            &plan.binary,
-            &instance,
-            &self.clock,
-            &plan.folder,
-        )?);
+        self.blue = Some(self.launch(&instance)?);
         Ok(())
+    }
+
+    fn launch(&self, instance: &Instance<'_>) -> Result<Part, Failure> {
+        let plan = &self.plan;
+        parts::layer5(&plan.binary, instance, &self.clock, &plan.folder)
     }
 
     /// Kills the Layer5 that stands by.

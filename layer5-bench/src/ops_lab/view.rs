@@ -1,7 +1,11 @@
 //! What the lab's Prometheus and Alertmanager say: alerts, queries, silences.
 //! In: their addresses. Out: plain values. Called from: [`super::drill`], `dashboards`.
 
-use std::{collections::BTreeMap, net::SocketAddr, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -44,16 +48,33 @@ fn api(at: SocketAddr, path: &str) -> Result<Value, Failure> {
 /// # Errors
 /// When it does not answer.
 pub fn firing(prometheus: SocketAddr) -> Result<BTreeMap<String, usize>, Failure> {
-    let body = api(prometheus, "/api/v1/alerts")?;
     let mut names = BTreeMap::new();
-    for alert in body["data"]["alerts"].as_array().into_iter().flatten() {
-        if alert["state"] == "firing"
-            && let Some(name) = alert["labels"]["alertname"].as_str()
-        {
-            *names.entry(name.to_owned()).or_default() += 1;
+    for (name, state) in alerts(prometheus)? {
+        if state == "firing" {
+            *names.entry(name).or_default() += 1;
         }
     }
     Ok(names)
+}
+
+/// The alerts whose condition holds now in Prometheus, whether they fire or still wait.
+///
+/// # Errors
+/// When it does not answer.
+pub fn active(prometheus: SocketAddr) -> Result<BTreeSet<String>, Failure> {
+    let alerts = alerts(prometheus)?;
+    Ok(alerts.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Name and state of each active alert.
+fn alerts(prometheus: SocketAddr) -> Result<Vec<(String, String)>, Failure> {
+    let body = api(prometheus, "/api/v1/alerts")?;
+    let alerts = body["data"]["alerts"].as_array().into_iter().flatten();
+    let named = alerts.filter_map(|alert| {
+        let name = alert["labels"]["alertname"].as_str()?;
+        Some((name.to_owned(), alert["state"].as_str()?.to_owned()))
+    });
+    Ok(named.collect())
 }
 
 /// The series that answer a query now.

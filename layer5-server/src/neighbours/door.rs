@@ -300,15 +300,22 @@ async fn exchange(request: RequestBuilder) -> Result<Answer, CallError> {
 }
 
 fn failure(error: reqwest::Error) -> CallError {
-    if error.is_timeout() {
-        return CallError::Timeout;
+    match error.is_timeout() {
+        true => CallError::Timeout,
+        false => CallError::Connection(why(&error)),
     }
-    // The outermost message only repeats the address; the cause is what helps.
-    let mut cause: &dyn std::error::Error = &error;
+}
+
+/// Why a call was not answered: the innermost message, because the outer ones only repeat the address.
+pub(crate) fn why(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer within the time it was given".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    CallError::Connection(cause.to_string())
+    cause.to_string()
 }
 
 /// Either form of RFC 9110, section 10.2.3: seconds, or a date.

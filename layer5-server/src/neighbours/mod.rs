@@ -8,7 +8,7 @@ mod door;
 mod layer7;
 mod layer8;
 
-pub(crate) use door::http_date;
 pub use door::{ANSWER_BYTES_MAX, CallError, CallKind, DoorConfig, DoorError, DoorSnapshot};
+pub(crate) use door::{http_date, why};
 pub use layer7::{Delivery, Layer7Client};
 pub use layer8::{Layer8Client, ResourceAdvice};

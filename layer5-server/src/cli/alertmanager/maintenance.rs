@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{Failure, finish, print, runtime},
-    Place,
+    Place, newest_that_ran_out,
 };
 use crate::clock;
 
@@ -100,7 +100,8 @@ async fn start(place: &Place, lasts: f64, reason: &str, author: &str) -> Result<
 }
 
 async fn end(place: &Place) -> Result<(), Failure> {
-    let ours = active(place).await?;
+    let all = silences(place).await?;
+    let ours = active(&all);
     for silence in &ours {
         let id = silence["id"].as_str().unwrap_or_default();
         place.delete(&format!("silence/{id}")).await?;
@@ -114,40 +115,56 @@ async fn end(place: &Place) -> Result<(), Failure> {
 }
 
 async fn status(place: &Place) -> Result<(), Failure> {
-    let ours = active(place).await?;
-    if ours.is_empty() {
-        print("no maintenance is under way\n");
-    }
+    let all = silences(place).await?;
+    let ours = active(&all);
     for silence in &ours {
         print(&format!("{}\n", describe(silence, clock::now())));
+    }
+    if ours.is_empty() {
+        print("no maintenance is under way\n");
+        // Nobody ended it: whoever started it may not know that alerts are heard again.
+        if let Some(forgotten) = newest_that_ran_out(all.iter().filter(|s| is_ours(s))) {
+            print(&format!(
+                "the last one ended by itself at {}, by {}: {}\n",
+                text(forgotten, "endsAt"),
+                text(forgotten, "createdBy"),
+                text(forgotten, "comment").trim_start_matches(MARK)
+            ));
+        }
     }
     Ok(())
 }
 
-/// Our silences that mute now.
-async fn active(place: &Place) -> Result<Vec<Value>, Failure> {
+async fn silences(place: &Place) -> Result<Vec<Value>, Failure> {
     let silences = place.get("silences").await?;
-    let all = silences.as_array().cloned().unwrap_or_default();
-    Ok(all.into_iter().filter(is_ours_and_active).collect())
+    Ok(silences.as_array().cloned().unwrap_or_default())
 }
 
-fn is_ours_and_active(silence: &Value) -> bool {
-    silence["status"]["state"] == "active"
-        && silence["comment"]
-            .as_str()
-            .is_some_and(|comment| comment.starts_with(MARK))
+/// Our silences that mute now.
+fn active(silences: &[Value]) -> Vec<&Value> {
+    let active = silences
+        .iter()
+        .filter(|silence| is_ours(silence) && silence["status"]["state"] == "active");
+    active.collect()
+}
+
+fn is_ours(silence: &Value) -> bool {
+    text(silence, "comment").starts_with(MARK)
+}
+
+fn text<'a>(silence: &'a Value, key: &str) -> &'a str {
+    silence[key].as_str().unwrap_or_default()
 }
 
 fn describe(silence: &Value, now: Timestamp) -> String {
-    let text = |key: &str| silence[key].as_str().unwrap_or_default();
-    let left = Timestamp::parse_rfc3339(text("endsAt")).map_or(String::new(), |ends| {
+    let left = Timestamp::parse_rfc3339(text(silence, "endsAt")).map_or(String::new(), |ends| {
         format!(", {:.0} min left", ends.seconds_since(now) / 60.0)
     });
     format!(
         "muted until {}{left}, by {}: {}",
-        text("endsAt"),
-        text("createdBy"),
-        text("comment").trim_start_matches(MARK)
+        text(silence, "endsAt"),
+        text(silence, "createdBy"),
+        text(silence, "comment").trim_start_matches(MARK)
     )
 }
 
@@ -192,14 +209,29 @@ mod tests {
     #[test]
     fn only_our_own_active_silences_are_ended() {
         let silence = |comment: &str, state: &str| json!({ "comment": comment, "status": { "state": state } });
-        assert!(is_ours_and_active(&silence(
-            "layer5 maintenance: x",
-            "active"
-        )));
-        assert!(!is_ours_and_active(&silence(
-            "layer5 maintenance: x",
-            "expired"
-        )));
-        assert!(!is_ours_and_active(&silence("taken by me", "active")));
+        let ours = silence("layer5 maintenance: x", "active");
+        let all = [
+            silence("layer5 maintenance: x", "expired"),
+            ours.clone(),
+            silence("taken by me", "active"),
+        ];
+        assert_eq!(active(&all), [&ours]);
+    }
+
+    #[test]
+    fn a_silence_that_ran_out_is_told_from_one_that_was_ended() {
+        let silence = |updated: &str, ends: &str, state: &str| {
+            let at = |second: &str| format!("2026-11-28T00:00:{second}Z");
+            json!({ "updatedAt": at(updated), "endsAt": at(ends), "status": { "state": state } })
+        };
+        let (older, newer) = (
+            silence("00", "10", "expired"),
+            silence("05", "15", "expired"),
+        );
+        let ended = silence("20", "20", "expired");
+        let active = silence("00", "59", "active");
+        let all = [&newer, &older, &ended, &active];
+        assert_eq!(newest_that_ran_out(all.into_iter()), Some(&newer));
+        assert_eq!(newest_that_ran_out([&ended, &active].into_iter()), None);
     }
 }

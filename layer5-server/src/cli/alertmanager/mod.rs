@@ -8,9 +8,11 @@ pub(super) mod maintenance;
 use std::time::Duration;
 
 use clap::Args;
+use layer5_core::Timestamp;
 use serde_json::Value;
 
 use super::Failure;
+use crate::neighbours::why;
 
 /// Patience with one call.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,7 +55,10 @@ impl Place {
         let silent = |e: reqwest::Error| {
             Failure::new(
                 69,
-                format!("Alertmanager at {place} does not answer: {e}; give --alertmanager"),
+                format!(
+                    "Alertmanager at {place} does not answer: {}; give --alertmanager",
+                    why(&e)
+                ),
             )
         };
         let response = request.timeout(PATIENCE).send().await.map_err(silent)?;
@@ -67,4 +72,19 @@ impl Place {
         }
         Ok(serde_json::from_str(&text).unwrap_or_default())
     }
+}
+
+/// The last of these silences whose time ran out: whoever ends one early changes it at its very end.
+pub(super) fn newest_that_ran_out<'a>(
+    silences: impl Iterator<Item = &'a Value>,
+) -> Option<&'a Value> {
+    let at = |silence: &Value, key: &str| Timestamp::parse_rfc3339(silence[key].as_str()?);
+    silences
+        .filter(|silence| silence["status"]["state"] == "expired")
+        .filter_map(|silence| {
+            let (changed, ended) = (at(silence, "updatedAt")?, at(silence, "endsAt")?);
+            (changed < ended).then_some((ended, silence))
+        })
+        .max_by_key(|(ended, _)| *ended)
+        .map(|(_, silence)| silence)
 }

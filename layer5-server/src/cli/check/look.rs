@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::certificate::Certificate;
-use crate::clock;
+use crate::{clock, neighbours::why};
 
 /// Patience with one page.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,33 +107,28 @@ pub(super) struct Seen {
     pub(super) certificates: Vec<Certificate>,
 }
 
-/// Asks everything; takes `watch` seconds and the time of the answers.
+/// Asks everything; takes `watch` seconds and, however many of them are silent, the patience with two pages.
 pub(super) async fn look(places: &Places, watch: f64) -> Seen {
     let token = places.token.as_deref();
     let metrics = format!("{}/metrics", places.metrics);
     let before = ask(&metrics, None).await;
     let begun = clock::now();
     tokio::time::sleep(Duration::from_secs_f64(watch)).await;
-    let after = ask(&metrics, None).await;
     let watched = clock::now().seconds_since(begun);
-    let alerts = match &places.alertmanager {
-        Some(url) => Some(
-            ask(
-                &format!("{url}/api/v2/alerts?active=true&silenced=false"),
-                None,
-            )
-            .await,
-        ),
-        None => None,
-    };
-    let silences = match &places.alertmanager {
-        Some(url) => Some(ask(&format!("{url}/api/v2/silences"), None).await),
-        None => None,
-    };
+    let [health, ready, status] =
+        ["health", "ready", "api/v1/status"].map(|page| format!("{}/{page}", places.api));
+    let (after, live, ready, status, alerts, silences) = tokio::join!(
+        ask(&metrics, None),
+        ask(&health, None),
+        ask(&ready, None),
+        ask(&status, token),
+        ask_alertmanager(places, "alerts?active=true&silenced=false"),
+        ask_alertmanager(places, "silences"),
+    );
     Seen {
-        live: ask(&format!("{}/health", places.api), None).await,
-        ready: ask(&format!("{}/ready", places.api), None).await,
-        status: ask(&format!("{}/api/v1/status", places.api), token).await,
+        live,
+        ready,
+        status,
         before: Page::read(&before.text),
         after: Page::read(&after.text),
         metrics_answer: after,
@@ -144,6 +139,12 @@ pub(super) async fn look(places: &Places, watch: f64) -> Seen {
     }
 }
 
+/// `None` when nobody is to be asked.
+async fn ask_alertmanager(places: &Places, what: &str) -> Option<Answer> {
+    let url = places.alertmanager.as_ref()?;
+    Some(ask(&format!("{url}/api/v2/{what}"), None).await)
+}
+
 /// Asks one page.
 pub(super) async fn ask(url: &str, token: Option<&str>) -> Answer {
     let mut request = reqwest::Client::new().get(url).timeout(PATIENCE);
@@ -152,7 +153,7 @@ pub(super) async fn ask(url: &str, token: Option<&str>) -> Answer {
     }
     match request.send().await {
         Err(error) => Answer {
-            text: format!("{url} does not answer: {}", cause(&error)),
+            text: format!("{url} does not answer: {}", why(&error)),
             ..Answer::default()
         },
         Ok(response) => {
@@ -170,15 +171,6 @@ pub(super) async fn ask(url: &str, token: Option<&str>) -> Answer {
             }
         }
     }
-}
-
-/// The innermost message; the outer ones repeat the address.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

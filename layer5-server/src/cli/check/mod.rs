@@ -8,11 +8,13 @@ mod judge;
 mod look;
 mod page;
 mod production;
+mod verdict;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 
+use self::verdict::{State, Verdict, worst};
 use super::{Failure, finish, print, runtime};
 
 /// Check a running service as the daily routine asks
@@ -102,7 +104,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-fn check(args: &CheckArgs) -> Result<judge::State, Failure> {
+fn check(args: &CheckArgs) -> Result<State, Failure> {
     if args.production {
         let config = crate::config::load(args.config.as_deref(), std::env::vars());
         let config = config.map_err(|e| Failure::new(78, e))?;
@@ -132,7 +134,7 @@ fn check(args: &CheckArgs) -> Result<judge::State, Failure> {
     tell(args, &judge::judge(&seen))
 }
 
-fn tell(args: &CheckArgs, verdicts: &[judge::Verdict]) -> Result<judge::State, Failure> {
+fn tell(args: &CheckArgs, verdicts: &[Verdict]) -> Result<State, Failure> {
     print(&match args.output {
         Form::Text => page::table(verdicts),
         Form::Json => page::json(&args.url, verdicts),
@@ -142,7 +144,7 @@ fn tell(args: &CheckArgs, verdicts: &[judge::Verdict]) -> Result<judge::State, F
         std::fs::write(path, page::markdown(&args.url, verdicts))
             .map_err(|e| Failure::new(73, format!("cannot write {}: {e}", path.display())))?;
     }
-    Ok(judge::worst(verdicts))
+    Ok(worst(verdicts))
 }
 
 pub(super) fn run_probe(args: &ProbeArgs) -> ExitCode {

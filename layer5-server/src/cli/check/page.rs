@@ -3,7 +3,7 @@
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::judge::{State, Verdict, worst};
+use super::verdict::{State, Verdict, worst};
 use crate::clock;
 
 /// For people at a terminal; colours only there and without NO_COLOR.

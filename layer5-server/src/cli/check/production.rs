@@ -6,7 +6,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use super::judge::{State, Verdict};
+use super::verdict::{State, Verdict, verdict};
 use crate::{
     config::{Config, LogFormat, Role},
     process,
@@ -73,22 +73,6 @@ pub(super) fn judge(config: &Config, machine: &Machine) -> Vec<Verdict> {
         cohorts(config),
         role(config),
     ]
-}
-
-fn verdict(
-    check: &'static str,
-    state: State,
-    said: impl Into<String>,
-    then: &'static str,
-) -> Verdict {
-    let then = if state == State::Green { "" } else { then };
-    let said = said.into();
-    Verdict {
-        check,
-        state,
-        said,
-        then,
-    }
 }
 
 fn green_if(good: bool, otherwise: State) -> State {

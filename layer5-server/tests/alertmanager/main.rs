@@ -1,129 +1,14 @@
 //! `layer5 alert test`, `layer5 maintenance` and the routes that are installed, on a real Alertmanager with a webhook
-//! receiver behind every name. Without `prometheus-alertmanager` the test says so and passes; LAYER5_REQUIRE_TOOLS=1 makes
+//! receiver behind every name. Without `prometheus-alertmanager` the tests say so and pass; LAYER5_REQUIRE_TOOLS=1 makes
 //! that a failure.
 
+mod real;
+#[path = "../service/mod.rs"]
 mod service;
+mod trouble;
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-};
-
-use serde_json::Value;
+use real::{alertmanager, is_told, receiver};
 use service::{complaint, run, text, until};
-use tempfile::TempDir;
-
-/// What receivers were told: the receiver's name and the message.
-type Told = Arc<Mutex<Vec<(String, Value)>>>;
-
-/// Takes every webhook call on a port of its own.
-fn receiver() -> (u16, Told) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    let told = Told::default();
-    let kept = Arc::clone(&told);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let kept = Arc::clone(&kept);
-            std::thread::spawn(move || while take(&stream, &kept).is_some() {});
-        }
-    });
-    (port, told)
-}
-
-/// One request of a connection that is kept open; `None` at its end.
-fn take(mut stream: &TcpStream, told: &Told) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let mut first = String::new();
-    reader.read_line(&mut first).ok().filter(|&n| n > 0)?;
-    let name = first.split(' ').nth(1)?.trim_start_matches('/').to_owned();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    told.lock()
-        .expect("no holder panics")
-        .push((name, serde_json::from_slice(&body).ok()?));
-    stream
-        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        .ok()
-}
-
-/// A real Alertmanager with the routes and inhibitions of `deploy/`, each receiver a webhook.
-struct Alertmanager {
-    process: Child,
-    url: String,
-    _folder: TempDir,
-}
-
-impl Drop for Alertmanager {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _gone = self.process.kill();
-        let _gone = self.process.wait();
-    }
-}
-
-/// `change` is made to the installed routes before they are run.
-fn alertmanager(webhook: u16, change: impl Fn(&str) -> String) -> Option<Alertmanager> {
-    let installed = include_str!("../../deploy/alertmanager/alertmanager.yml");
-    let (_, routes) = installed
-        .split_once("\nroute:")
-        .expect("the file has routes");
-    let (routes, receivers) = routes.split_once("\nreceivers:").expect("and receivers");
-    let names = receivers
-        .lines()
-        .filter_map(|line| line.strip_prefix("  - name: "));
-    let receivers: String = names
-        .map(|name| {
-            format!("  - name: {name}\n    webhook_configs:\n      - url: http://127.0.0.1:{webhook}/{name}\n")
-        })
-        .collect();
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = folder.path().join("alertmanager.yml");
-    let routes = change(routes);
-    std::fs::write(&config, format!("route:{routes}\nreceivers:\n{receivers}"))
-        .expect("the folder can be written");
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
-    let spawned = Command::new("prometheus-alertmanager")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.path={}", folder.path().display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg("--cluster.listen-address=")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    match spawned {
-        Ok(process) => Some(Alertmanager {
-            process,
-            url: format!("http://127.0.0.1:{port}"),
-            _folder: folder,
-        }),
-        Err(error) => {
-            assert!(
-                std::env::var_os("LAYER5_REQUIRE_TOOLS").is_none_or(|v| v != "1"),
-                "prometheus-alertmanager is required and does not start: {error}"
-            );
-            eprintln!("skipped: prometheus-alertmanager is not installed");
-            None
-        }
-    }
-}
 
 #[test]
 fn an_alert_reaches_its_people_a_graver_one_and_a_maintenance_mute_it() {
@@ -219,19 +104,17 @@ fn what_may_wait_a_day_wakes_nobody_at_night_and_is_told_by_day() {
                 .success()
                 .then_some(())
         });
-        let is_told = |of: &str| {
-            let told = told.lock().expect("no holder panics");
-            told.iter().any(|(name, _)| name == of)
-        };
         if !is_night {
-            until("P3 is told by day", || is_told("mail").then_some(()));
+            until("P3 is told by day", || is_told(&told, "mail").then_some(()));
             continue;
         }
         // What is sent later and is not muted arrives, so the muted one had its time.
         assert!(send("Layer5HighLatency").status.success());
-        until("P1 is told at night", || is_told("team").then_some(()));
+        until("P1 is told at night", || {
+            is_told(&told, "team").then_some(())
+        });
         std::thread::sleep(std::time::Duration::from_secs(2));
-        assert!(!is_told("mail"), "P3 was told at night");
+        assert!(!is_told(&told, "mail"), "P3 was told at night");
     }
 }
 
