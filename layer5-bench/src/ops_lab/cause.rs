@@ -3,6 +3,7 @@
 //! In: a lab's address. Out: requests as any client would send them. Called from: [`super::drill`].
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -21,6 +22,10 @@ use crate::{Failure, service::http::Connection};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Reports in one body.
 const LINES: usize = 1000;
+/// Metrics of a wide report.
+const METRICS: usize = 100;
+/// Between two reports of one sender of a flood.
+const FLOOD_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends this many reports without the fields that a report needs.
 ///
@@ -40,6 +45,14 @@ pub fn good_reports(api: SocketAddr, count: usize, now: Timestamp) -> Result<(),
 
 fn report(agent: &str, task: usize, now: Timestamp) -> Value {
     json!({ "agent_id": agent, "task_id": format!("t{task}"), "timestamp": now.to_string(), "metrics": { "latency_ms": 40.0 } })
+}
+
+/// A report that fills a ring as a hundred others do.
+fn wide(agent: &str, task: usize, now: Timestamp) -> Value {
+    let metrics: BTreeMap<String, f64> = (0..METRICS)
+        .map(|i| (format!("metric_{i}"), 40.0))
+        .collect();
+    json!({ "agent_id": agent, "task_id": format!("t{task}"), "timestamp": now.to_string(), "metrics": metrics })
 }
 
 fn send(api: SocketAddr, count: usize, line: &dyn Fn(usize) -> String) -> Result<(), Failure> {
@@ -122,7 +135,7 @@ fn post(connection: &mut Connection, path: &str, body: &Value) -> Result<Value, 
     Err(Failure::new(format!("POST {path}: {last}")))
 }
 
-/// Many senders of single reports, until it is dropped.
+/// Many senders of single, wide reports, until it is dropped.
 #[derive(Debug)]
 pub struct Flood {
     stop: Arc<AtomicBool>,
@@ -141,10 +154,10 @@ impl Flood {
                 let mut connection = Connection::new(api, PATIENCE);
                 while !stop.load(Relaxed) {
                     let task = next.fetch_add(1, Relaxed) as usize;
-                    let body = report(&format!("flood_{sender}"), task, now).to_string();
+                    let body = wide(&format!("flood_{sender}"), task, now).to_string();
                     // Refused or broken off: that is what a flood is for.
                     let _answer = connection.post("/kpi", "application/json", body.as_bytes());
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(FLOOD_PAUSE);
                 }
             })
         });

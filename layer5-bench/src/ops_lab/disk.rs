@@ -85,30 +85,48 @@ impl Drop for Disk {
     }
 }
 
-/// Delays every fdatasync of a process until it is dropped, as a disk in trouble does.
+/// Delays every durable write of one thread until it is dropped, as a disk in trouble does.
 #[derive(Debug)]
 pub struct SlowDisk {
     _tracer: Part,
 }
 
+/// What makes a write durable.
+const CALLS: &str = "fsync,fdatasync,msync,sync_file_range";
+
 impl SlowDisk {
-    pub(super) fn of(pid: u32, delay: Duration, folder: &Path) -> Result<Self, Failure> {
-        let inject = format!(
-            "inject=fsync,fdatasync,msync,sync_file_range:delay_enter={}",
-            delay.as_micros()
-        );
+    /// Of the thread of `pid` with this name: a tracer slows down every call of whom it traces, so nobody else is.
+    pub(super) fn of(
+        pid: u32,
+        thread: &str,
+        delay: Duration,
+        folder: &Path,
+    ) -> Result<Self, Failure> {
+        let thread = thread_of(pid, thread)?;
         let mut command = Command::new("strace");
         command
-            .args(["-f", "-qq", "-o", "/dev/null", "-e", "signal=none"])
+            .args(["-qq", "-o", "/dev/null", "-e", "signal=none"])
+            .args(["-e", &format!("trace={CALLS}")])
             .args([
                 "-e",
-                "trace=fsync,fdatasync,msync,sync_file_range",
-                "-e",
-                &inject,
+                &format!("inject={CALLS}:delay_enter={}", delay.as_micros()),
             ])
-            .args(["-p", &pid.to_string()]);
+            .args(["-p", &thread]);
         Ok(Self {
             _tracer: Part::start("strace", &mut command, folder)?,
         })
     }
+}
+
+/// The number of a process' thread.
+fn thread_of(pid: u32, name: &str) -> Result<String, Failure> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).map_err(Failure::new)?;
+    tasks
+        .filter_map(Result::ok)
+        .find(|task| {
+            let comm = fs::read_to_string(task.path().join("comm"));
+            comm.is_ok_and(|comm| comm.trim_end() == name)
+        })
+        .map(|task| task.file_name().to_string_lossy().into_owned())
+        .ok_or_else(|| Failure::new(format!("process {pid} has no thread {name}")))
 }

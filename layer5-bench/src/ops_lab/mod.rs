@@ -102,7 +102,7 @@ pub struct Lab {
     green: Option<Part>,
     blue: Option<Part>,
     redis: Option<Part>,
-    /// The disk of the green one.
+    /// The disk of both.
     pub disk: Disk,
     plan: Plan,
     config: PathBuf,
@@ -194,7 +194,7 @@ impl Lab {
     pub fn start_blue(&mut self) -> Result<(), Failure> {
         let instance = Instance {
             name: "blue",
-            data: &self.plan.folder.join("standby"),
+            data: &self.disk.at.join("standby"),
             config: None,
             listen: [self.at.standby_api, self.at.standby_metrics],
             redis: None,
@@ -240,6 +240,6 @@ impl Lab {
             .green
             .as_ref()
             .ok_or_else(|| Failure::new("green is not running"))?;
-        SlowDisk::of(green.pid(), delay, &self.plan.folder)
+        SlowDisk::of(green.pid(), "committer", delay, &self.plan.folder)
     }
 }

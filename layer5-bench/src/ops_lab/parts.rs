@@ -96,9 +96,9 @@ pub(super) fn layer5_file(
          [metrics]\nlisten = \"{}\"\n\n\
          [store]\ndisk_bytes_max = 268435456\nraw_days = 3650.0\naggregate_days = 3650.0\n\n\
          [limits]\nmax_age_seconds = 315360000.0\n\n\
-         [pipeline]\nshards = 1\nintake_capacity = 8192\nshard_capacity = 8192\ngroup_samples_max = 8192\ntick_millis = 100\n\n\
+         [pipeline]\nshards = 1\nintake_capacity = 8192\nshard_capacity = 8192\ngroup_samples_max = 1024\ntick_millis = 100\n\n\
          [layer7]\nurl = \"{layer7}\"\n\n[layer8]\nurl = \"{layer8}\"\n\n[log]\nfile = \"{2}/layer5.log\"\n\n[backup]\nrepository = \"{2}/backups\"\nevery_hours = 0.0\n\n\
-         [[cohort]]\nname = \"fleet\"\nagents = \"*\"\ncanary_share = 1.0\nholdout_share = 0.0\nwindow_len = 12\nsettle_len = 4\ntrials_max = 100000\n",
+         [[cohort]]\nname = \"fleet\"\nagents = \"agent_*\"\ncanary_share = 1.0\nholdout_share = 0.0\nwindow_len = 12\nsettle_len = 4\ntrials_max = 100000\n",
         at.api,
         at.metrics,
         folder.display()

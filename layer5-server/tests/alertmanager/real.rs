@@ -101,7 +101,7 @@ impl Drop for Alertmanager {
 
 /// `change` is made to the installed routes before they are run.
 pub(crate) fn alertmanager(webhook: u16, change: impl Fn(&str) -> String) -> Option<Alertmanager> {
-    let installed = include_str!("../../deploy/alertmanager/alertmanager.yml");
+    let installed = include_str!("../../../deploy/alertmanager/alertmanager.yml");
     let (_, routes) = installed
         .split_once("\nroute:")
         .expect("the file has routes");

@@ -36,6 +36,7 @@ fn says_nothing(mut stream: TcpStream) {
 
 /// Promises a long answer and gives a byte of it now and then.
 fn never_ends(mut stream: TcpStream) {
+    let _request = stream.read(&mut [0; 4096]);
     let _closed = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
     while stream.write_all(b" ").is_ok() {
         thread::sleep(Duration::from_millis(200));
@@ -83,27 +84,27 @@ fn a_check_of_what_says_nothing_ends_and_is_red() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
         let _closed = stream.write_all(answer.as_bytes());
     });
-    for (what, url) in [("service", &silent), ("rest", &well)] {
-        let began = Instant::now();
-        let places = ["--url", url, "--metrics-url", &silent];
-        let fixed = ["--alertmanager", &silent, "--watch", "0"];
-        let output = run(&[&["check"], &places[..], &fixed].concat());
-        let table = text(&output);
-        assert_eq!(output.status.code(), Some(2), "{what}: {table}");
-        assert!(began.elapsed() < BOUND, "{what}: {:?}", began.elapsed());
-        let red = match what {
-            "service" => "liveness",
-            _ => "alerts",
-        };
-        let line = table
-            .lines()
-            .find(|line| line.trim_start().starts_with(red));
-        let line = line.unwrap_or_else(|| panic!("{what}: no line {red}: {table}"));
-        assert!(
-            line.contains("red") && line.contains("does not answer"),
-            "{what}: {table}"
-        );
-    }
+    thread::scope(|scope| {
+        for (url, red) in [(&silent, "liveness"), (&well, "alerts")] {
+            let silent = &silent;
+            scope.spawn(move || {
+                let began = Instant::now();
+                let places = ["check", "--url", url, "--metrics-url", silent];
+                let rest = ["--alertmanager", silent, "--watch", "0"];
+                let output = run(&[&places[..], &rest].concat());
+                let table = text(&output);
+                assert_eq!(output.status.code(), Some(2), "{red}: {table}");
+                assert!(began.elapsed() < BOUND, "{red}: {:?}", began.elapsed());
+                let mut lines = table.lines();
+                let line = lines.find(|line| line.trim_start().starts_with(red));
+                let line = line.unwrap_or_else(|| panic!("no line {red}: {table}"));
+                assert!(
+                    line.contains("red") && line.contains("does not answer"),
+                    "{red}: {table}"
+                );
+            });
+        }
+    });
 }
 
 /// Sends a test alert as soon as Alertmanager takes it.

@@ -61,7 +61,9 @@ impl Alarm {
             }
             let silent = self.rows.iter().filter(|row| row.fired.is_none());
             nothing_of(&names(silent), "does not fire")?;
-            nothing_of(&self.untold(lab, began, "firing"), "is not told of")
+            let untold = self.rows.iter();
+            let untold = untold.filter(|row| self.heard(lab, row, "firing").is_none());
+            nothing_of(&names(untold), "is not told of")
         })
     }
 
@@ -71,16 +73,17 @@ impl Alarm {
         let cause = self.rows[0].cause;
         until(&format!("the end of {cause}"), || {
             let firing = view::firing(lab.at.prometheus)?;
-            let untold: Vec<String> = self
-                .untold(lab, healed, "resolved")
-                .into_iter()
-                .map(str::to_owned)
+            let over: Vec<Option<Instant>> = self
+                .rows
+                .iter()
+                .map(|row| match firing.contains_key(&row.alert) {
+                    true => None,
+                    false => self.heard(lab, row, "resolved"),
+                })
                 .collect();
-            for row in &mut self.rows {
-                let is_over = !firing.contains_key(&row.alert) && !untold.contains(&row.alert);
-                if row.resolved.is_none() && is_over {
-                    row.resolved = Some(healed.elapsed().as_secs_f64());
-                }
+            for (row, over) in self.rows.iter_mut().zip(over) {
+                let since = over.map(|at| at.saturating_duration_since(healed));
+                row.resolved = row.resolved.or(since.map(|since| since.as_secs_f64()));
             }
             let left = self.rows.iter().filter(|row| row.resolved.is_none());
             nothing_of(&names(left), "is not told to be over")
@@ -96,16 +99,16 @@ impl Alarm {
         self
     }
 
-    /// Those whose receiver has not been told `status` since a moment.
-    fn untold(&self, lab: &Lab, since: Instant, status: &str) -> Vec<&str> {
-        let told = lab.receiver.told_since(since);
-        let has_heard = |row: &Row| {
-            row.told.ends_with(MUTED)
-                || told
-                    .iter()
-                    .any(|t| t.alert == row.alert && t.receiver == row.told && t.status == status)
-        };
-        names(self.rows.iter().filter(|row| !has_heard(row)))
+    /// When its receiver was told `status` of an alert, if that is the last it was told; now, for who is told nothing.
+    fn heard(&self, lab: &Lab, row: &Row, status: &str) -> Option<Instant> {
+        if row.told.ends_with(MUTED) {
+            return Some(Instant::now());
+        }
+        let told = lab.receiver.told_since(self.began);
+        let last = told
+            .iter()
+            .rfind(|t| t.alert == row.alert && t.receiver == row.told)?;
+        (last.status == status).then_some(last.at)
     }
 }
 

@@ -33,17 +33,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// When something can't be caused, or does not happen in time; the message says what was seen instead.
 pub fn run(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
     warm_up(lab)?;
-    let mut rows = Vec::new();
-    for scene in [
-        neighbour::refuses,
-        slow_disk::slows_everything,
-        silence::is_acknowledged,
-        mutes::hold_and_end,
-    ] {
-        let seen = scene(lab)?;
-        say(table(&seen));
-        rows.extend(seen);
-    }
+    let (mut rows, recovering) = neighbour::refuses(lab)?;
+    rows.extend(slow_disk::slows_everything(lab)?);
+    rows.extend(recovering.ends(lab)?);
+    say(table(&rows));
+    rows.extend(silence::is_acknowledged(lab)?);
+    rows.extend(mutes::hold_and_end(lab)?);
     Ok(rows)
 }
 

@@ -22,8 +22,26 @@ const HITS: usize = 100;
 /// No key of the configuration.
 const NO_KEY: &str = "\n[no_such_section]\nkey = 1\n";
 
-/// The scene; its rows.
-pub(super) fn refuses(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
+/// Alerts whose cause has ended, and which end when Layer7 is tried again: up to a minute later.
+#[derive(Debug)]
+pub(super) struct Recovering {
+    healed: Instant,
+    alarms: Vec<Alarm>,
+}
+
+impl Recovering {
+    /// Waits for their end; their rows.
+    pub(super) fn ends(self, lab: &Lab) -> Result<Vec<Row>, Failure> {
+        let mut rows = Vec::new();
+        for alarm in self.alarms {
+            rows.extend(alarm.ends(lab, self.healed)?);
+        }
+        Ok(rows)
+    }
+}
+
+/// The scene; its rows, and what recovers while the drill goes on.
+pub(super) fn refuses(lab: &mut Lab) -> Result<(Vec<Row>, Recovering), Failure> {
     say("Layer7 fails, reports are malformed, a configuration is refused");
     let mut neighbour = Alarm::before(
         lab,
@@ -52,21 +70,19 @@ pub(super) fn refuses(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
     config.rings(lab)?;
     let healed = Instant::now();
     fs::write(&lab.config, good).map_err(Failure::new)?;
+    cause::good_reports(lab.at.api, lab.fleet.acknowledged(), lab.clock.now())?;
     let mut rows = config.ends(lab, healed)?;
+    rows.extend(senders.ends(lab, healed)?);
 
     let day = a_day_passes(lab)?;
+    rows.extend(day.rows);
 
     let healed = Instant::now();
     lab.fleet.break_layer7(false);
     back_up(lab)?;
-    cause::good_reports(lab.at.api, lab.fleet.acknowledged(), lab.clock.now())?;
-    rows.extend(neighbour.ends(lab, healed)?);
-    rows.extend(senders.ends(lab, healed)?);
-    for alarm in day.alarms {
-        rows.extend(alarm.ends(lab, healed)?);
-    }
-    rows.extend(day.rows);
-    Ok(rows)
+    let mut alarms = day.alarms;
+    alarms.push(neighbour);
+    Ok((rows, Recovering { healed, alarms }))
 }
 
 /// What a day has set off, and what is over already.

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{Failure, progress::say};
 
-/// How long each durable write waits; a commit has several of them.
-const DELAY: Duration = Duration::from_millis(500);
+/// How long each durable write of the committer waits: longer than a request may take.
+const DELAY: Duration = Duration::from_millis(1500);
 /// Senders of single reports.
 const SENDERS: usize = 16;
 
@@ -21,7 +21,7 @@ pub(super) fn slows_everything(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
     say("the disk gets slow");
     let mut slow = Alarm::before(
         lab,
-        "each fdatasync takes half a second, a commit several of them",
+        "each durable write takes a second and a half",
         &[
             ("Layer5HighLatency", "team"),
             ("Layer5HighErrorRate", "team"),
