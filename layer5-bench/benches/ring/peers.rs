@@ -78,12 +78,13 @@ fn one_to_one<const W: usize>(capacity: usize, rows: &mut Vec<Row>) {
     ];
     push_rows("one_to_one", &case, shape, &single, rows);
     let case = format!("batch {} B {capacity}", 8 * W);
-    let batches: [(&str, Transfer); 5] = [
+    let batches: [(&str, Transfer); 6] = [
         ("layer5 spsc", spsc_batch::<W>),
         ("rtrb chunks", rtrb_batch::<W>),
         ("ringbuf slices", ringbuf_batch::<W>),
         ("disruptor", disruptor_batch::<W>),
-        ("limit: bare words", handoff::<W>),
+        ("limit: bare words", handoff::<W, false>),
+        ("limit: words, given back", handoff::<W, true>),
     ];
     push_rows("one_to_one", &case, shape, &batches, rows);
 }
@@ -303,8 +304,9 @@ fn disruptor_multi_batch<const W: usize>(n: u64, capacity: usize, producers: usi
     })
 }
 
-/// What no ring of copies can beat by much: words written, two positions moved, nothing else.
-fn handoff<const W: usize>(n: u64, capacity: usize, _: usize) -> Took {
+/// What no ring of copies can beat by much: words written, two positions moved, and, if so asked, a word of each cache line
+/// written by the consumer, as our rings do.
+fn handoff<const W: usize, const GIVE_BACK: bool>(n: u64, capacity: usize, _: usize) -> Took {
     let words: Vec<AtomicU64> = (0..capacity * W).map(|_| AtomicU64::new(0)).collect();
     let (head, tail) = (
         CachePadded::new(AtomicU64::new(0)),
@@ -342,6 +344,10 @@ fn handoff<const W: usize>(n: u64, capacity: usize, _: usize) -> Took {
                 *value = word.load(Ordering::Relaxed);
             }
             expected.check(&item);
+            if GIVE_BACK {
+                let lines = slot(at).iter().step_by(8);
+                lines.for_each(|word| word.store(0, Ordering::Relaxed));
+            }
         }
         at = end;
         head.store(at, Ordering::Release);

@@ -4,7 +4,7 @@
 //! Invariants: the slots `head .. head + len` are published and the consumer, which this borrows,
 //! has not taken them.
 
-use super::{cursors::Cursors, slots::Slots};
+use super::lane::Lane;
 
 /// Published values, oldest first, still in their slots.
 ///
@@ -12,8 +12,7 @@ use super::{cursors::Cursors, slots::Slots};
 #[derive(Debug)]
 #[must_use = "values are taken out of the ring by `commit`"]
 pub struct Chunk<'a, T> {
-    pub(super) slots: &'a Slots<T>,
-    pub(super) cursors: &'a Cursors,
+    pub(super) lane: &'a Lane<T>,
     pub(super) head: &'a mut u64,
     pub(super) len: usize,
 }
@@ -38,7 +37,7 @@ impl<T> Chunk<'_, T> {
         // SAFETY: the slots are published and the consumer alone frees them; it is borrowed for as
         // long as the slices live, and the only thing that frees them here, `commit`, consumes
         // `self`.
-        unsafe { self.slots.slices(*self.head, self.len) }
+        unsafe { self.lane.slots.slices(*self.head, self.len) }
     }
 
     /// Takes the first `n` values out of the ring, dropping them, and frees their slots; returns
@@ -47,13 +46,13 @@ impl<T> Chunk<'_, T> {
         let n = n.min(self.len);
         let at = *self.head;
         let advance = Advance {
-            cursors: self.cursors,
+            lane: self.lane,
             head: self.head,
             n,
         };
         // SAFETY: the slots are published, the consumer owns them, and `advance` moves the head
         // past them, also when a destructor panics, so none is seen again.
-        unsafe { self.slots.drop_values(at, n) };
+        unsafe { self.lane.slots.drop_values(at, n) };
         drop(advance);
         n
     }
@@ -70,11 +69,11 @@ impl<T> Chunk<'_, T> {
         let spare = target.spare_capacity_mut().as_mut_ptr().cast::<T>();
         // SAFETY: the slots are published and owned; `reserve` made room for `len` writes outside
         // the table; the head moves past the slots below, so their values count as gone.
-        unsafe { self.slots.copy_out(*self.head, spare, self.len) };
+        unsafe { self.lane.slots.copy_out(*self.head, spare, self.len) };
         // SAFETY: the values up to the new length were just written, within the capacity.
         unsafe { target.set_len(target.len() + self.len) };
         drop(Advance {
-            cursors: self.cursors,
+            lane: self.lane,
             head: self.head,
             n: self.len,
         });
@@ -84,17 +83,22 @@ impl<T> Chunk<'_, T> {
 
 /// Moves the head on when dropped, so that a panicking destructor cannot leave a value to be
 /// dropped twice.
-struct Advance<'a> {
-    cursors: &'a Cursors,
+struct Advance<'a, T> {
+    lane: &'a Lane<T>,
     head: &'a mut u64,
     n: usize,
 }
 
-impl Drop for Advance<'_> {
+impl<T> Drop for Advance<'_, T> {
     fn drop(&mut self) {
         if self.n > 0 {
-            *self.head = self.head.wrapping_add(self.n as u64);
-            self.cursors.free_to(*self.head);
+            let at = *self.head;
+            *self.head = at.wrapping_add(self.n as u64);
+            if self.n > 1 {
+                // SAFETY: the slots' values were moved out or dropped, or are leaked because a destructor panicked.
+                unsafe { self.lane.take_lines(at, self.n) };
+            }
+            self.lane.cursors.free_to(*self.head);
         }
     }
 }

@@ -50,7 +50,13 @@ impl<T> Consumer<T> {
         // In its place in the answer, lest a large value is copied once more.
         // SAFETY: `head .. seen` are published and, so says `look`, not empty; this is the only consumer.
         let value = Ok(unsafe { self.lane.slots.read(self.head) });
-        self.head = self.head.wrapping_add(1);
+        let at = self.head;
+        self.head = at.wrapping_add(1);
+        // Not the last one: what the consumer sends in answer would wait until the line is its own.
+        if self.head != self.seen {
+            // SAFETY: the value was just moved out of the slot, which is this consumer's until the head passes it.
+            unsafe { self.lane.take_line(at) };
+        }
         self.lane.cursors.free_to(self.head);
         value
     }
@@ -85,8 +91,7 @@ impl<T> Consumer<T> {
             (self.head, self.seen) = self.lane.published(self.head, self.seen, wanted);
         }
         Chunk {
-            slots: &self.lane.slots,
-            cursors: &self.lane.cursors,
+            lane: &self.lane,
             len: count(distance(self.head, self.seen)).min(max),
             head: &mut self.head,
         }

@@ -17,6 +17,9 @@ use super::{
     sync::{Arc, AtomicU64, Ordering},
 };
 
+/// Bytes of slots that the consumer's core still has at hand after it read them: half of a small first cache.
+const RECENT: usize = 16 << 10;
+
 /// What the ends of a ring share beyond their positions.
 #[derive(Debug)]
 pub(super) struct Lane<T> {
@@ -104,6 +107,44 @@ impl<T> Lane<T> {
         read_stamp(stamp, at, self.slots.len() as u64)
     }
 
+    /// Makes the cache lines of the slots `at .. at + n`, which are about to be freed, this core's own.
+    ///
+    /// A line that the consumer has only read stays the producer's as well, and the producer's next write there has to wait
+    /// until the consumer's copy is gone, one line after the other. One that the consumer has written moves as a whole, and
+    /// many of them at a time (figures: docs/benchmarks.md).
+    /// # Safety
+    /// The slots are the consumer's, `n <= len`, and hold no values.
+    #[inline]
+    pub(super) unsafe fn take_lines(&self, at: u64, n: usize) {
+        let recent = n.min(RECENT / size_of::<T>().max(1));
+        let at = at.wrapping_add((n - recent) as u64);
+        // SAFETY: these are some of the slots that the caller speaks of.
+        unsafe { self.slots.take_lines(at, recent) };
+        if !self.stamps.is_empty() {
+            (0..recent as u64).for_each(|i| self.take_stamp(at.wrapping_add(i)));
+        }
+    }
+
+    /// As [`take_lines`](Self::take_lines), of one slot.
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub(super) unsafe fn take_line(&self, at: u64) {
+        // SAFETY: the caller's word.
+        unsafe { self.slots.take_lines_side_by_side(at, 1) };
+        if !self.stamps.is_empty() {
+            self.take_stamp(at);
+        }
+    }
+
+    /// Writes to the stamp of a slot what publishes nothing later: that a claim ended behind it.
+    #[inline]
+    fn take_stamp(&self, at: u64) {
+        // Relaxed: the store of the head that frees the slot comes behind it, and the next stamp behind that.
+        self.stamps[self.slots.index(at)]
+            .store(stamp(at.wrapping_add(1), false), Ordering::Relaxed);
+    }
+
     /// Drops what is published and not taken, for a consumer that goes.
     fn drain(&self) {
         let (mut head, mut seen) = self.cursors.consumer_position();
@@ -111,8 +152,7 @@ impl<T> Lane<T> {
             (head, seen) = self.published(head, seen, u64::MAX);
             let len = count(distance(head, seen));
             let chunk = Chunk {
-                slots: &self.slots,
-                cursors: &self.cursors,
+                lane: self,
                 head: &mut head,
                 len,
             };

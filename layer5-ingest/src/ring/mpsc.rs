@@ -16,6 +16,7 @@ use super::{
     cursors::{Cursors, Gauge},
     error::{ClaimError, PushError},
     lane::{Lane, Sending},
+    pace::give_way,
     position::{distance, stamp},
     sync::{Ordering, publishing},
 };
@@ -251,7 +252,10 @@ impl<T> Producer<T> {
             );
             match claim {
                 Ok(_) => return Ok(at),
-                Err(now) => at = now,
+                Err(now) => {
+                    at = now;
+                    give_way();
+                }
             }
         }
     }

@@ -7,15 +7,20 @@
 //! published, or to nobody, and it is the callers who keep that (see `cursors`). It therefore drops
 //! no values by itself.
 
-use core::{cell::UnsafeCell, mem::MaybeUninit, ptr, slice};
+use core::{marker::PhantomData, ptr, ptr::NonNull, slice};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 
 #[cfg(loom)]
 use super::sync::Tracked;
 
-/// A power of two of slots for values.
+/// Bytes that move between cores as one.
+const LINE: usize = 64;
+
+/// A power of two of slots for values, the first at the start of a cache line: a value of a line's size lies in one.
 pub(super) struct Slots<T> {
-    cells: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    memory: NonNull<T>,
     mask: usize,
+    values: PhantomData<T>,
     /// Loom's view of the cells: it cannot watch slices, so each access touches the twin of its
     /// slot.
     #[cfg(loom)]
@@ -25,19 +30,34 @@ pub(super) struct Slots<T> {
 // SAFETY: the table hands values from thread to thread, which `T: Send` allows, and never shares
 // one: each slot has one owner at a time, kept by the callers of the unsafe functions below.
 unsafe impl<T: Send> Sync for Slots<T> {}
+// SAFETY: as above; the memory is this table's own.
+unsafe impl<T: Send> Send for Slots<T> {}
 
 impl<T> Slots<T> {
     /// Makes room for at least `capacity` values. The caller has checked `1 <= capacity <= 2^62`.
     pub(super) fn new(capacity: usize) -> Self {
         let len = capacity.next_power_of_two();
+        let layout = Self::layout(len);
+        let memory = if layout.size() == 0 {
+            NonNull::dangling()
+        } else {
+            // SAFETY: the layout has a size.
+            let memory = unsafe { alloc(layout) };
+            NonNull::new(memory.cast()).unwrap_or_else(|| handle_alloc_error(layout))
+        };
         Self {
-            cells: (0..len)
-                .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
-                .collect(),
+            memory,
             mask: len - 1,
+            values: PhantomData,
             #[cfg(loom)]
             twins: (0..len).map(|_| Tracked::new(())).collect(),
         }
+    }
+
+    fn layout(len: usize) -> Layout {
+        Layout::array::<T>(len)
+            .and_then(|layout| layout.align_to(LINE))
+            .unwrap_or_else(|_| panic!("ring of {len} slots exceeds the address space"))
     }
 
     /// Returns the number of slots, a power of two.
@@ -65,9 +85,7 @@ impl<T> Slots<T> {
 
     fn ptr(&self, index: usize) -> *mut T {
         debug_assert!(index < self.len());
-        UnsafeCell::raw_get(self.cells.as_ptr())
-            .cast::<T>()
-            .wrapping_add(index)
+        self.memory.as_ptr().wrapping_add(index)
     }
 
     /// Writes a value into the slot of `at`.
@@ -180,6 +198,31 @@ impl<T> Slots<T> {
         unsafe { ptr::slice_from_raw_parts_mut(self.ptr(0), second).drop_in_place() };
     }
 
+    /// Writes to each cache line of the slots `at .. at + n`; see `Lane::take_lines`.
+    /// # Safety
+    /// The caller owns the slots `at .. at + n`, `n <= len`, and they hold no values.
+    #[inline]
+    pub(super) unsafe fn take_lines(&self, at: u64, n: usize) {
+        let (_, first, second) = self.split(at, n);
+        // SAFETY: the slots before the table's end are the caller's, and hold no values.
+        unsafe { self.take_lines_side_by_side(at, first) };
+        // SAFETY: as are those behind it.
+        unsafe { self.take_lines_side_by_side(at.wrapping_add(first as u64), second) };
+    }
+
+    /// As [`take_lines`](Self::take_lines), of slots that do not lie over the table's end.
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub(super) unsafe fn take_lines_side_by_side(&self, at: u64, n: usize) {
+        self.touch_mut(at, n);
+        let memory = self.ptr(self.index(at)).cast::<u8>();
+        for i in (0..n * size_of::<T>()).step_by(LINE) {
+            // SAFETY: the byte is one of the slots', which the caller owns; no value is there.
+            unsafe { memory.wrapping_add(i).write(0) };
+        }
+    }
+
     #[cfg(not(loom))]
     #[inline(always)]
     #[expect(clippy::unused_self, reason = "its loom twin below uses it")]
@@ -200,6 +243,16 @@ impl<T> Slots<T> {
     #[cfg(loom)]
     fn touch_mut(&self, at: u64, n: usize) {
         (0..n as u64).for_each(|i| self.twins[self.index(at.wrapping_add(i))].with_mut(|_| ()));
+    }
+}
+
+impl<T> Drop for Slots<T> {
+    fn drop(&mut self) {
+        let layout = Self::layout(self.len());
+        if layout.size() > 0 {
+            // SAFETY: `new` allocated the memory with this layout, and nobody has a pointer to it any more.
+            unsafe { dealloc(self.memory.as_ptr().cast(), layout) };
+        }
     }
 }
 
