@@ -1,4 +1,4 @@
-//! A real disk that is full, and one whose fsync fails: what senders see, and that it ends well.
+//! A real disk that is full, the data's or the backups', and one whose fsync fails: what senders see, and that it ends well.
 //! How: a small tmpfs (needs root), and `strace -e inject` on the running service. Skipped with a message where those are
 //! not to be had, unless LAYER5_REQUIRE_TOOLS=1.
 
@@ -13,7 +13,7 @@ use std::{
 
 use layer5_server::clock;
 use serde_json::json;
-use service::{Service, call, finished_task, until};
+use service::{Service, call, complaint, finished_task, run, until};
 
 /// Says why a test proves nothing here; a failure where everything must be there.
 fn left_out(what: &str) {
@@ -96,6 +96,39 @@ fn a_full_disk_refuses_writes_answers_reads_and_recovers_by_itself() {
     assert_eq!(n("accepted") + n("duplicates"), 1, "stored once: {again}");
     assert_eq!(service.status()["reports"]["stored"], 2);
     service.kill();
+}
+
+#[test]
+fn a_full_backup_disk_costs_the_backup_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let place = folder.path().join("backups");
+    fs::create_dir(&place).expect("made");
+    let Some(disk) = SmallDisk::mount(&place, 8) else {
+        return left_out("no tmpfs can be mounted here");
+    };
+    let repository = disk.0.join("repository").display().to_string();
+    let settings = [
+        ("BACKUP__REPOSITORY", repository.as_str()),
+        ("BACKUP__EVERY_HOURS", "0"),
+    ];
+    let service = Service::start_with(&folder.path().join("data"), &settings, None);
+    assert_eq!(service.post("/kpi", &report("a")).json(200)["accepted"], 1);
+    let url = format!("http://{}", service.api);
+    let create = || run(&["backup", "create", "--url", &url]);
+    let hog = disk.0.join("hog");
+    fs::write(&hog, vec![0; 9 << 20]).expect_err("it is larger than the disk");
+
+    let output = create();
+    let said = complaint(&output);
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(service.post("/kpi", &report("b")).json(200)["accepted"], 1);
+
+    fs::remove_file(hog).expect("it was written");
+    let output = create();
+    assert!(output.status.success(), "{}", complaint(&output));
+    let output = run(&["backup", "verify", "--repository", &repository]);
+    assert!(output.status.success(), "{}", complaint(&output));
 }
 
 /// strace on a running service; every fdatasync from here on fails.
