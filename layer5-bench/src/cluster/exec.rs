@@ -2,13 +2,17 @@
 //! In: an upgraded connection, the command. Out: frames of `v5.channel.k8s.io`. Called from: [`super::api`].
 //! Reference: RFC 6455; the channels of Kubernetes' remote command (1 output, 2 errors, 3 status).
 
-use std::{future::poll_fn, io, pin::Pin};
+use std::{future::poll_fn, io, pin::Pin, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Trouble;
+
+/// How long a command takes at least. kubectl makes its streams once the connection is upgraded and throws away what comes
+/// before; starting a process in a container takes longer than that, so a cluster never meets it.
+const COMMAND_TAKES: Duration = Duration::from_millis(100);
 
 /// What a command did.
 #[derive(Debug)]
@@ -84,6 +88,7 @@ pub(super) async fn send(upgrade: hyper::upgrade::OnUpgrade, ran: Ran) {
         return;
     };
     let mut connection = TokioIo::new(connection);
+    tokio::time::sleep(COMMAND_TAKES).await;
     let mut out = Vec::new();
     frame(&mut out, 2, 1, ran.output.as_bytes());
     frame(&mut out, 2, 2, ran.errors.as_bytes());
@@ -95,7 +100,7 @@ pub(super) async fn send(upgrade: hyper::upgrade::OnUpgrade, ran: Ran) {
     }
     let read = read_to_end(&mut connection);
     // A client that does not close is left.
-    let _left = tokio::time::timeout(std::time::Duration::from_secs(5), read).await;
+    let _left = tokio::time::timeout(Duration::from_secs(5), read).await;
 }
 
 async fn write_all(to: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
