@@ -4,11 +4,9 @@
 //! Notation: u the tracked upper quantile, q its level, excess y = magnitude - u, xi the tail index.
 //! Invariants: `p` falls with the magnitude and lies in (0, 1]; a heavy tail is believed only as far as seen.
 //! The probability is a geometric mean of two laws, weighted by how heavy the tail is: a generalised Pareto fitted by
-//! moments, which is sharp for light tails, and a Pareto by Hill's estimate, which stays honest for heavy ones. As neither
-//! is known for certain, the probability is a predictive one: of few excesses nothing very improbable follows.
+//! moments, which is sharp for light tails, and a Pareto by Hill's estimate, which stays honest for heavy ones.
 //! Reference: Siffer et al. (2017), SPOT, KDD, <https://doi.org/10.1145/3097983.3098144>; moment estimate of the
-//! generalised Pareto law after Hosking and Wallis (1987), Technometrics 29(3), 339-349; predictive law of an exponential
-//! with a conjugate prior, Aitchison and Dunsmore (1975), Statistical Prediction Analysis, ch. 2.
+//! generalised Pareto law after Hosking and Wallis (1987), Technometrics 29(3), 339-349.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +25,6 @@ const PRIOR_LOG: f32 = 0.14;
 const XI: (f32, f32) = (-0.12, 0.45);
 /// Mean logarithm of the excess, in Gaussian ones, from which on the tail is all Pareto; from one less it is not at all.
 const PARETO_FROM: f32 = 2.2;
-/// Excesses that tell as much of the tail as one would were its shape given: the shape is estimated too.
-const EXCESSES_A_SHAPE: f32 = 2.0;
 /// Weight of the newest excess once the tail is well known: a memory of some 10 000 samples.
 const ALPHA: f32 = 1.0 / 200.0;
 
@@ -90,8 +86,7 @@ impl Tail {
     /// use layer5_patterns::stats::tail::Tail;
     /// let tail = Tail::default();
     /// assert!(tail.p(3.0) < tail.p(2.5));
-    /// // Nothing is known of this tail yet: it may be a heavy one.
-    /// assert!((1e-5..1e-4).contains(&tail.p(8.0)));
+    /// assert!(tail.p(8.0) < 1e-5);
     /// ```
     pub fn p(&self, magnitude: f32) -> f32 {
         let excess = magnitude - self.u;
@@ -110,16 +105,8 @@ impl Tail {
         let heavy = -(magnitude / self.u).ln() / self.log_excess.max(1e-3);
         let seen = f32::from(self.excesses) / (f32::from(self.excesses) + PRIOR_EXCESSES);
         let weight = seen * (PARETO_FROM - self.log_excess / PRIOR_LOG).clamp(0.0, 1.0);
-        let depth = -(weight * light + (1.0 - weight) * heavy);
-        let known = f32::from(self.excesses).min(2.0 / ALPHA) + PRIOR_EXCESSES;
-        (Q * (-as_known(depth, known / EXCESSES_A_SHAPE)).exp()).max(1e-30)
+        (Q * (weight * light + (1.0 - weight) * heavy).exp()).max(1e-30)
     }
-}
-
-/// How deep in the tail a value lies that would lie at `depth` (`-ln p`) were the law certain, when it is known from `n`
-/// excesses only: the predictive law of an exponential one.
-fn as_known(depth: f32, n: f32) -> f32 {
-    n * (depth / n).ln_1p()
 }
 
 #[cfg(test)]

@@ -10,9 +10,8 @@ use crate::error::ConfigError;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchConfig {
-    /// Chance per sample below which a value is an anomaly. Default 1e-5: on a quiet series at most one in 100 000 samples,
-    /// a year of five-minute samples; a bound, since the law of the values is estimated. Siffer et al. (2017) use 1e-3 to
-    /// 1e-5.
+    /// Chance per sample below which a value is an anomaly. Default 1e-5: on a quiet series one in 100 000 samples,
+    /// a year of five-minute samples. Siffer et al. (2017) use 1e-3 to 1e-5.
     pub anomaly_p: f64,
     /// Chance per excursion below which the contrast of two windows is a change. Default 1e-4: an excursion lasts
     /// some six samples, and a step must also last to be told.
@@ -22,8 +21,7 @@ pub struct WatchConfig {
     /// Scales above the usual (logarithmic) spacing beyond which samples are missing. Default 6.
     pub gap_scales: f64,
     /// Alarms per day that a series in which nothing happens is given once it is known, at five minutes between samples or
-    /// less; where samples are rarer, so are alarms. In the four weeks before that it is a bound, which series with heavy
-    /// tails exceed. Default 0.15.
+    /// less; where samples are rarer, so are alarms. Default 0.15.
     pub alarms_per_day: f64,
     /// Least strength of an alarm while the series is young, in `0 ..= 1`. Default 0.47: chosen on the development half of
     /// the Numenta Anomaly Benchmark, one value for all series.

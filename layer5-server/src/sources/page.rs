@@ -1,6 +1,6 @@
 //! Pages of reports that are fetched over HTTP, one after the other: what [`super::pull`] and [`super::follow`] share.
 //! In: a request. Out: the page's bytes, bounded; its reports made durable, with the position behind them.
-//! Invariants: a page is durable when [`Pages::take`] returns, or nothing of it was taken.
+//! Invariants: a page is durable when `Pages::take` returns, or nothing of it was taken.
 
 use std::{fmt, time::Duration};
 
