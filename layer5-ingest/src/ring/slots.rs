@@ -7,7 +7,7 @@
 //! published, or to nobody, and it is the callers who keep that (see `cursors`). It therefore drops
 //! no values by itself.
 
-use core::{marker::PhantomData, ptr, ptr::NonNull, slice};
+use core::{cell::UnsafeCell, marker::PhantomData, ptr, ptr::NonNull, slice};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 
 #[cfg(loom)]
@@ -17,8 +17,21 @@ use super::sync::Tracked;
 const LINE: usize = 64;
 
 /// A power of two of slots for values, the first at the start of a cache line: a value of a line's size lies in one.
+///
+/// Invariant in `T`, hence the cell: both ends hold the table, and a producer that passed for one of shorter-lived values
+/// would give them to a consumer of longer-lived ones.
+///
+/// ```compile_fail,E0597
+/// let (producer, mut consumer) = layer5_ingest::ring::spsc::channel::<&'static str>(4);
+/// {
+///     let text = String::from("gone before it is read");
+///     let mut producer = producer;
+///     producer.push(&text).unwrap();
+/// }
+/// let dangling = consumer.pop();
+/// ```
 pub(super) struct Slots<T> {
-    memory: NonNull<T>,
+    memory: NonNull<UnsafeCell<T>>,
     mask: usize,
     values: PhantomData<T>,
     /// Loom's view of the cells: it cannot watch slices, so each access touches the twin of its
@@ -85,7 +98,7 @@ impl<T> Slots<T> {
 
     fn ptr(&self, index: usize) -> *mut T {
         debug_assert!(index < self.len());
-        self.memory.as_ptr().wrapping_add(index)
+        UnsafeCell::raw_get(self.memory.as_ptr()).wrapping_add(index)
     }
 
     /// Writes a value into the slot of `at`.
