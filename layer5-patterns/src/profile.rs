@@ -48,6 +48,15 @@ impl Profile {
         ]
     }
 
+    /// Length of the shortest confirmed cycle, s.
+    pub(crate) fn shortest(&self) -> Option<f64> {
+        if self.day.confirmed() {
+            Some(self.day.shortest_seconds())
+        } else {
+            self.week.confirmed().then_some(WEEK_SECONDS)
+        }
+    }
+
     /// Whether any cycle is confirmed.
     pub fn confirmed(&self) -> bool {
         self.day.confirmed() || self.week.confirmed()
@@ -85,11 +94,15 @@ impl Profile {
     pub(crate) fn step(&mut self, x: f32, at: Timestamp) -> Expected {
         let day = self.day.step(x, at);
         let week = self.week.step(x - self.day_left(x, &day), at);
-        let newly = |said: &Said, seconds| said.newly_confirmed.then_some(seconds);
+        let newly_confirmed = if week.newly_confirmed {
+            Some(WEEK_SECONDS)
+        } else {
+            day.newly_confirmed.then(|| self.day.shortest_seconds())
+        };
         Expected {
             deviation: day.deviation + week.deviation,
             residual: day.residual,
-            newly_confirmed: newly(&week, WEEK_SECONDS).or(newly(&day, DAY_SECONDS)),
+            newly_confirmed,
         }
     }
 
@@ -128,6 +141,18 @@ mod tests {
         let wave = |i: i64| (i as f32 * std::f32::consts::TAU / 288.0).sin() + 0.5 * noise(i);
         let found = confirmed_after(5, wave);
         assert!(matches!(found[..], [(DAY_SECONDS, 1 | 2)]), "{found:?}");
+    }
+
+    #[test]
+    fn a_job_every_six_hours_is_told_as_that() {
+        for (hours, slots) in [(6, 72), (8, 96), (12, 144)] {
+            let job = |i: i64| 4.0 * f32::from(u8::from(i % slots < 12)) + 0.5 * noise(i);
+            let found = confirmed_after(5, job);
+            assert!(
+                matches!(found[..], [(s, _)] if s == 3600.0 * f64::from(hours)),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]

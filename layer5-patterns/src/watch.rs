@@ -303,7 +303,7 @@ impl Watch {
             baseline: self.origin + f64::from(level.location() + cycle),
             trend_per_hour,
             trend: direction(trend_per_hour),
-            period_seconds: self.profile.periods().into_iter().flatten().next(),
+            period_seconds: self.profile.shortest(),
             spacing_seconds: spacing,
         }
     }

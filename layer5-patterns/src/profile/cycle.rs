@@ -23,6 +23,8 @@ const DROP: f32 = 0.02;
 /// The share must also be this many times what independent errors leave to chance, `1 / sqrt(n)`: slow noise looks like
 /// its own yesterday now and then.
 const CHANCE_TIMES: f32 = 4.0;
+/// Share of the variance between slots that a part of the cycle must keep when its repeats are averaged, to be the cycle.
+const FOLDED_SHARE: f32 = 0.85;
 /// Memory of the errors, in cycles.
 const ERROR_CYCLES: f32 = 3.0;
 /// A slot that was visited before learns at most this many usual errors from one value.
@@ -125,6 +127,25 @@ impl<const SLOTS: usize, const SLOT_SECONDS: u32> Cycle<SLOTS, SLOT_SECONDS> {
         } else {
             0.0
         }
+    }
+
+    /// Length of the shortest cycle that the slots show, s: their own, or a part of it that comes back several times, such as
+    /// a job every six hours.
+    pub(super) fn shortest_seconds(&self) -> f64 {
+        let all = self.slots.all();
+        let mean = all.iter().sum::<f32>() / SLOTS as f32;
+        let square = |v: &f32| (v - mean) * (v - mean);
+        let total: f32 = all.iter().map(square).sum();
+        let repeats = |&len: &usize| {
+            let folded = |i: usize| all.iter().skip(i).step_by(len).sum::<f32>();
+            let times = (SLOTS / len) as f32;
+            let kept: f32 = (0..len).map(|i| square(&(folded(i) / times)) * times).sum();
+            kept > FOLDED_SHARE * total
+        };
+        let len = (2..SLOTS)
+            .filter(|len| SLOTS.is_multiple_of(*len))
+            .find(repeats);
+        len.unwrap_or(SLOTS) as f64 * f64::from(SLOT_SECONDS)
     }
 
     pub(super) fn amplitude(&self) -> f32 {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     Ended, Link, SourceError,
-    page::{PageError, Pages, Place},
+    page::{PageError, PageLimit, Pages, Place},
 };
 use crate::{
     config::FollowConfig,
@@ -27,7 +27,10 @@ pub(super) const OFFSET: &str = "follow";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest page: the other ends one at some thousand reports, of which a group may bring more.
-const PAGE_BYTES_MAX: usize = 256 << 20;
+const PAGE_LIMIT: PageLimit = PageLimit {
+    bytes: 256 << 20,
+    set_by: "",
+};
 
 /// Why the other's log could not be followed.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +93,7 @@ impl Session {
     /// Goes on after the position `after` of the other's log.
     pub(super) fn new(config: FollowConfig, intake: Intake, link: Arc<Link>, after: u64) -> Self {
         Self {
-            pages: Pages::new(intake, Source::Follow, PATIENCE, PAGE_BYTES_MAX),
+            pages: Pages::new(intake, Source::Follow, PATIENCE, PAGE_LIMIT),
             config,
             link,
             after,

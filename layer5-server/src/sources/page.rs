@@ -31,6 +31,15 @@ impl fmt::Display for Place {
     }
 }
 
+/// How large a page may be.
+#[derive(Clone, Copy, Debug)]
+pub struct PageLimit {
+    /// Bytes.
+    pub(super) bytes: usize,
+    /// Where that is set, ` (sources.pull.page_bytes_max)`; empty where it is not.
+    pub(super) set_by: &'static str,
+}
+
 /// Why a page could not be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,12 +62,12 @@ pub enum PageError {
         status: reqwest::StatusCode,
     },
     /// A page that is larger than it may be.
-    #[error("{place} is larger than {limit} bytes")]
+    #[error("{place} is larger than {} bytes{}", limit.bytes, limit.set_by)]
     TooLarge {
         /// Which.
         place: Place,
         /// How large it may be.
-        limit: usize,
+        limit: PageLimit,
     },
     /// A page that can't be read.
     #[error("{place} can't be read: {source}")]
@@ -96,16 +105,16 @@ pub(super) struct Pages {
     client: reqwest::Client,
     intake: Intake,
     source: Source,
-    bytes_max: usize,
+    limit: PageLimit,
 }
 
 impl Pages {
-    /// Pages of at most `bytes_max` bytes for `source`, each within `patience`.
+    /// Pages within `limit` for `source`, each within `patience`.
     pub(super) fn new(
         intake: Intake,
         source: Source,
         patience: Duration,
-        bytes_max: usize,
+        limit: PageLimit,
     ) -> Self {
         Self {
             client: reqwest::Client::builder()
@@ -115,7 +124,7 @@ impl Pages {
                 .expect("a client without TLS needs nothing of the machine"),
             intake,
             source,
-            bytes_max,
+            limit,
         }
     }
 
@@ -136,9 +145,9 @@ impl Pages {
         if !status.is_success() {
             return Err(PageError::Status { place, status });
         }
-        let (mut body, limit) = (Vec::new(), self.bytes_max);
+        let (mut body, limit) = (Vec::new(), self.limit);
         while let Some(chunk) = answer.chunk().await.map_err(call)? {
-            if body.len() + chunk.len() > limit {
+            if body.len() + chunk.len() > limit.bytes {
                 return Err(PageError::TooLarge { place, limit });
             }
             body.extend_from_slice(&chunk);

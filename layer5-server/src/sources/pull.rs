@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{
     Ended, Link,
-    page::{PageError, Pages, Place},
+    page::{PageError, PageLimit, Pages, Place},
 };
 use crate::{
     config::PullConfig,
@@ -59,9 +59,13 @@ impl Session {
     ) -> Self {
         let url = config.url.as_deref().unwrap_or_default();
         let patience = Duration::from_secs_f64(config.timeout_seconds);
+        let limit = PageLimit {
+            bytes: config.page_bytes_max,
+            set_by: " (sources.pull.page_bytes_max)",
+        };
         Self {
             url: reqwest::Url::parse(url).expect("a checked configuration has a sound address"),
-            pages: Pages::new(intake, Source::Pull, patience, config.page_bytes_max),
+            pages: Pages::new(intake, Source::Pull, patience, limit),
             config,
             link,
             page: page.and_then(|page| page.parse().ok()).unwrap_or(1).max(1),
