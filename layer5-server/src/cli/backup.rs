@@ -29,8 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Back the data up, and bring it back
 ///
-/// A repository is a folder, best on another disk, or s3://bucket/prefix. Backups in it are incremental, compressed, checked when they are read,
-/// and encrypted where there is a key file. Which repository: --repository, else backup.repository of the configuration.
+/// A repository is a folder, best on another disk, or s3://bucket/prefix. Backups in it are incremental, compressed,
+/// checked when they are read, and encrypted where there is a key file. Which repository: --repository, else backup.repository of the configuration.
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:\n  \
     layer5 backup create                                        # the service makes one, running on\n  \

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ObjectStore, ObjectStoreExt as _, RetryConfig, path};
 use tokio::runtime::{Builder, Runtime};
@@ -126,8 +127,6 @@ impl Bucket {
     }
 
     pub(super) fn list(&self, part: &str) -> io::Result<Vec<Entry>> {
-        use futures_util::TryStreamExt as _;
-
         let below = self.key(part);
         let listed = self.store.list(Some(&below)).try_collect::<Vec<_>>();
         let found = self.runtime.block_on(listed).map_err(refused)?;
@@ -154,8 +153,6 @@ impl Bucket {
 
     /// Whether nothing lies below the prefix. The bucket has to be there: whoever pays for it makes it.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
-        use futures_util::StreamExt as _;
-
         let first = async { self.store.list(Some(&self.prefix)).next().await };
         match self.runtime.block_on(first) {
             None => Ok(true),
