@@ -71,15 +71,57 @@ fn configuration() -> impl bincode::config::Config {
 /// When `value` can't be represented (a map of unknown length, say), which is a bug in the type's `Serialize`.
 #[must_use]
 pub fn encode<T: Serialize>(format: Format, value: &T) -> Vec<u8> {
-    let mut bytes = vec![0; HEADER_BYTES];
-    bincode::serde::encode_into_std_write(value, &mut bytes, configuration())
+    let mut payload = Payload::behind(HEADER_BYTES);
+    bincode::serde::encode_into_writer(value, &mut payload, configuration())
         .expect("plain data encodes into memory");
+    let mut bytes = payload.finish();
     let checksum = crc32fast::hash(&bytes[HEADER_BYTES..]);
     bytes[0..2].copy_from_slice(&MAGIC);
     bytes[2] = format.kind;
     bytes[3] = format.version;
     bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
     bytes
+}
+
+/// Where a payload is written, a few bytes at a time: into memory that is there already, as values that are some hundred
+/// numbers of a few bytes each want it.
+struct Payload {
+    /// The part before `len` is written.
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Payload {
+    fn behind(header_bytes: usize) -> Self {
+        Self {
+            bytes: vec![0; 256],
+            len: header_bytes,
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, n: usize) {
+        self.bytes.resize(2 * (self.len + n), 0);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.len);
+        self.bytes.shrink_to_fit();
+        self.bytes
+    }
+}
+
+impl bincode::enc::write::Writer for Payload {
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        let end = self.len + bytes.len();
+        if end > self.bytes.len() {
+            self.grow(bytes.len());
+        }
+        self.bytes[self.len..end].copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
+    }
 }
 
 /// The value that `bytes` hold.

@@ -21,7 +21,11 @@ use std::{
 use crossbeam::channel::{Sender, bounded};
 use layer5_core::Timestamp;
 use layer5_ingest::{Arrival, DedupWindow, ring::mpsc, shard_of};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle as Task};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinHandle as Task,
+};
 
 use folder::open_store;
 pub use reload::{ReloadError, Reloaded};
@@ -59,6 +63,10 @@ const TUNER_FEED_LEN: usize = 8192;
 const STUDIES_FEED_LEN: usize = 1024;
 /// Refused reports that may wait for the dead-letter log.
 const DEAD_LETTERS_LEN: usize = 8192;
+
+/// Connections that the kernel keeps until they are accepted; it drops those beyond, and their senders try again after
+/// seconds. Linux allows as many by default.
+const UNACCEPTED_MAX: u32 = 4096;
 
 /// Connections to the metrics page; who asks for it sends a head and no body.
 const METRICS_BOUNDS: http::Bounds = http::Bounds {
@@ -223,22 +231,30 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         None => Tokens::default(),
     };
     // Ports first: a port that is taken must not cost a replay.
-    let api = listen("http.listen", config.http.listen).await?;
-    let metrics = listen("metrics.listen", config.metrics.listen).await?;
+    let api = listen("http.listen", config.http.listen)?;
+    let metrics = listen("metrics.listen", config.metrics.listen)?;
     let started = tokio::task::spawn_blocking(move || start_threads(config))
         .await
         .map_err(|_panic| StartError::Machine("the start panicked".into()))??;
     Ok(started.serve(api, metrics, tokens))
 }
 
-async fn listen(key: &'static str, listen: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(listen)
-        .await
-        .map_err(|source| StartError::Listen {
-            key,
-            listen,
-            source,
-        })
+fn listen(key: &'static str, listen: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = match listen {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // A port that was served until a moment ago.
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        socket.listen(UNACCEPTED_MAX)
+    };
+    open().map_err(|source| StartError::Listen {
+        key,
+        listen,
+        source,
+    })
 }
 
 /// Everything but the sockets.

@@ -5,12 +5,18 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use socket2::SockRef;
 
 use super::workload::Form;
+
+/// Bytes of a body between two looks whether it has been answered already.
+const PIECE: usize = 64 << 10;
+/// Longest wait for room to send before such a look.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// One answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,7 +126,7 @@ impl Connection {
                 let stream = TcpStream::connect_timeout(&self.at, self.patience)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(self.patience))?;
-                stream.set_write_timeout(Some(self.patience))?;
+                stream.set_write_timeout(Some(LOOK_AGAIN))?;
                 none.insert(stream)
             }
         };
@@ -128,17 +134,52 @@ impl Connection {
             "{method} {path} HTTP/1.1\r\nHost: layer5\r\nContent-Type: {kind}\r\n{more}Content-Length: {}\r\n\r\n",
             body.len()
         );
-        let sent = stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(body));
+        let until = Instant::now() + self.patience;
+        let sent = send(stream, head.as_bytes(), until).and_then(|_| send(stream, body, until));
         // Who refuses a body early may close before all of it is sent; the answer counts all the same.
         let answered = read_answer(stream, &mut self.read);
         match (sent, answered) {
-            (Ok(()), answered) => answered,
-            (Err(_), Ok((answer, _))) => Ok((answer, false)),
-            (Err(error), Err(_)) => Err(error),
+            (Ok(Sent::Whole), answered) => answered,
+            (_, Ok((answer, _))) => Ok((answer, false)),
+            (Err(error), Err(_)) | (Ok(Sent::InPart), Err(error)) => Err(error),
         }
     }
+}
+
+/// How much of a body went out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Whole,
+    /// It was answered before: who is refused need not send the rest (RFC 9112, 9.5).
+    InPart,
+}
+
+/// Sends `bytes` until they are answered, or `until` has passed.
+fn send(stream: &mut TcpStream, mut bytes: &[u8], until: Instant) -> io::Result<Sent> {
+    while !bytes.is_empty() {
+        if is_answered(stream) {
+            return Ok(Sent::InPart);
+        }
+        match stream.write(&bytes[..bytes.len().min(PIECE)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if Instant::now() < until => {}
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(Sent::Whole)
+}
+
+/// Whether there is something to read, or the other side has closed.
+fn is_answered(stream: &TcpStream) -> bool {
+    let mut untouched = [std::mem::MaybeUninit::uninit()];
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    SockRef::from(stream)
+        .recv_with_flags(&mut untouched, flags)
+        .is_ok()
 }
 
 fn read_answer(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<(Answer, bool)> {

@@ -19,6 +19,8 @@ use super::{
 
 /// Bytes of slots that the consumer's core still has at hand after it read them: half of a small first cache.
 const RECENT: usize = 16 << 10;
+/// Bytes of a table that comes round before a core has forgotten what it read there: half of a second cache.
+const REMEMBERED: usize = 256 << 10;
 
 /// What the ends of a ring share beyond their positions.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Lane<T> {
     pub(super) slots: Slots<T>,
     /// One for each slot, or none.
     pub(super) stamps: Box<[AtomicU64]>,
+    /// Whether the consumer makes lines its own.
+    takes_lines: bool,
     pub(super) cursors: Arc<Cursors>,
 }
 
@@ -46,6 +50,7 @@ impl<T> Lane<T> {
 
     fn new(slots: Slots<T>, stamps: Box<[AtomicU64]>, capacity: usize, start: u64) -> Arc<Self> {
         Arc::new(Self {
+            takes_lines: slots.len() * size_of::<T>() <= REMEMBERED,
             slots,
             stamps,
             cursors: Arc::new(Cursors::new(capacity, start)),
@@ -111,11 +116,15 @@ impl<T> Lane<T> {
     ///
     /// A line that the consumer has only read stays the producer's as well, and the producer's next write there has to wait
     /// until the consumer's copy is gone, one line after the other. One that the consumer has written moves as a whole, and
-    /// many of them at a time (figures: docs/benchmarks.md).
+    /// many of them at a time. In a large table its copy is long gone by itself, and the writes would be for nothing
+    /// (figures: docs/benchmarks.md).
     /// # Safety
     /// The slots are the consumer's, `n <= len`, and hold no values.
     #[inline]
     pub(super) unsafe fn take_lines(&self, at: u64, n: usize) {
+        if !self.takes_lines {
+            return;
+        }
         let recent = n.min(RECENT / size_of::<T>().max(1));
         let at = at.wrapping_add((n - recent) as u64);
         // SAFETY: these are some of the slots that the caller speaks of.
@@ -130,6 +139,9 @@ impl<T> Lane<T> {
     /// As there.
     #[inline]
     pub(super) unsafe fn take_line(&self, at: u64) {
+        if !self.takes_lines {
+            return;
+        }
         // SAFETY: the caller's word.
         unsafe { self.slots.take_lines_side_by_side(at, 1) };
         if !self.stamps.is_empty() {

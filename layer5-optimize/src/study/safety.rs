@@ -1,7 +1,8 @@
 //! Suggestions that are expected to keep a value, as often as the caller demands.
 //! In: a wish. Out: the place nearest to it, on the way from a safe one, where the model's bound keeps the value. Called
 //! from: [`super::suggest`]. Invariants: the search spreads from what was observed to be safe, never further at once than
-//! [`REACH`]; where nothing is safe, the safest place observed is asked again.
+//! [`REACH`]; while there is no model it stays round the start, and where nothing is known to be safe the start is asked
+//! again: of that alone the caller has said so.
 //! Reference: Sui, Gotovos, Burdick and Krause (2015), "Safe exploration for optimization with Gaussian processes".
 
 use rand_pcg::Pcg64;
@@ -46,9 +47,8 @@ pub(super) fn safe_step(
     };
     let worst = sign * safe.worst;
     if known.y.len() < 2 * known.cube.len() + 2 {
-        let best = known.best().filter(|row| known.y[*row] < worst);
-        let from = best.map_or(&start, |row| &known.x[row]);
-        return Some(step(from, FIRST, rng));
+        // Not round the best: under noise that is where it was luckiest, and steps from there to there lead away.
+        return Some(step(&start, FIRST, rng));
     }
     let Some(surrogate) = Surrogate::fit_from(known, None, 20) else {
         return Some(start);
@@ -60,9 +60,12 @@ pub(super) fn safe_step(
         let (mean, variance) = surrogate.posterior.predict(u);
         mean + wide * (variance + surrogate.posterior.noise_variance()).sqrt()
     };
+    // What lies as close together as the first steps tells noise from slope badly: what is known grows by its own size.
+    let known_to = known.x.iter().map(|x| distance2(x, &start));
+    let reach = known_to.fold(FIRST * FIRST, f64::max).min(REACH * REACH);
     let is_safe = |u: &[f64]| {
         let near = known.x.iter().map(|x| distance2(x, u));
-        bound(u) <= limit && near.fold(f64::INFINITY, f64::min) <= REACH * REACH
+        bound(u) <= limit && near.fold(f64::INFINITY, f64::min) <= reach
     };
     if is_safe(wish) {
         return None;
@@ -70,7 +73,7 @@ pub(super) fn safe_step(
     let rows = known.x.iter().map(|x| (bound(x), x));
     let (lowest, base) = rows.min_by(|a, b| a.0.total_cmp(&b.0))?;
     if lowest > limit {
-        return Some(base.clone());
+        return Some(start);
     }
     // From the safe place nearest to the wish.
     let near = known.x.iter().filter(|x| bound(x) <= limit);

@@ -40,7 +40,7 @@ const MINUTES_PER_DAY: f64 = 1440.0;
 const EXPERIENCE_MAX: u32 = 16_384;
 /// Days, or samples of a fast series, after which novelty counts half: before a few days have passed most of what is
 /// seen for the first time is only the first Monday, the first night, the first backup.
-const DAYS_HALF: f32 = 3.0;
+const DAYS_HALF: f32 = 5.0;
 const SAMPLES_HALF: f32 = 10_000.0;
 /// Samples per block of the delay line, and blocks held back.
 const BLOCK: u8 = 25;

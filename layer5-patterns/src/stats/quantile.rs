@@ -35,8 +35,11 @@ impl RankSketch {
     /// Bin of a value by its logarithm, and how far into it.
     fn place(&self, log: f32) -> (usize, f32) {
         let z = self.usual.z(log, Z_MAX);
-        let x = (MIDDLE + RESOLUTION * z.asinh()).clamp(0.0, BINS as f32 - 1.001);
-        (x as usize, x.fract())
+        // `asinh z`, to some 1e-7 of a bin's width; the library's is exact near 0 and takes twice as long.
+        let height = (z.abs() + (z * z + 1.0).sqrt()).ln().copysign(z);
+        let x = (MIDDLE + RESOLUTION * height).clamp(0.0, BINS as f32 - 1.001);
+        let bin = x as usize;
+        (bin, x - bin as f32)
     }
 
     /// Takes one value in (`>= 0`; not-a-number is ignored).
@@ -73,13 +76,13 @@ impl RankSketch {
     /// assert!(ranks.p(0.0) > 0.9);
     /// ```
     pub fn p(&self, value: f32) -> f32 {
-        self.p_at(self.place(value.max(0.0).ln_1p()), 1.0)
+        self.p_at(self.place(logarithm(value)), 1.0)
     }
 
     /// The p-value of a value, which then is one of the past. `alike`: neighbouring values that are as good as one, for
     /// which a value counts itself so many times; 1 where they are independent. Not-a-number is judged as 0 and ignored.
     pub fn judge(&mut self, value: f32, alike: f32) -> f32 {
-        let log = value.max(0.0).ln_1p();
+        let log = logarithm(value);
         let place = self.place(log);
         let p = self.p_at(place, alike);
         if !value.is_nan() {
@@ -102,6 +105,11 @@ impl RankSketch {
     pub fn n(&self) -> u32 {
         self.total
     }
+}
+
+/// `ln(1 + value)` of what is at least 0, to 1e-7; not-a-number counts as 0.
+fn logarithm(value: f32) -> f32 {
+    (1.0 + value.max(0.0)).ln()
 }
 
 #[cfg(test)]

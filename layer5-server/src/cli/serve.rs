@@ -1,6 +1,7 @@
 //! `layer5 serve`: the service, until SIGTERM, SIGINT or a failed store.
 //! In: a configuration. Out: where it listens, on standard error; the log.
 
+mod heap;
 mod reload;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         super::print("the configuration is good\n");
         return Ok(());
     }
+    heap::give_memory_back();
     let _log = logging::start(&loaded.config.log).map_err(|e| Failure::new(78, e))?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(until_stopped(layers, loaded));

@@ -33,6 +33,7 @@ use socket2::SockRef;
 use tokio::{
     io::Interest,
     net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
 
@@ -104,11 +105,35 @@ impl Body for Watched {
     }
 }
 
+/// The place of a connection among those that are served, and later among those that only wait for their peer: who was
+/// refused keeps nobody out.
+#[derive(Debug)]
+pub(super) struct Places {
+    place: Option<OwnedSemaphorePermit>,
+    closing_room: Arc<Semaphore>,
+}
+
+impl Places {
+    pub(super) fn new(place: Option<OwnedSemaphorePermit>, closing_room: &Arc<Semaphore>) -> Self {
+        Self {
+            place,
+            closing_room: Arc::clone(closing_room),
+        }
+    }
+
+    /// Changes to a place among those that wait for their peer; false when there is none.
+    fn change(&mut self) -> bool {
+        self.place = Arc::clone(&self.closing_room).try_acquire_owned().ok();
+        self.place.is_some()
+    }
+}
+
 /// A socket that closes when its peer has seen the answer.
 #[derive(Debug)]
 pub(super) struct Lingering {
     socket: TokioIo<TcpStream>,
     unread: Unread,
+    places: Places,
     closing: Option<Closing>,
 }
 
@@ -120,10 +145,11 @@ struct Closing {
 }
 
 impl Lingering {
-    pub(super) fn new(socket: TcpStream, unread: Unread) -> Self {
+    pub(super) fn new(socket: TcpStream, unread: Unread, places: Places) -> Self {
         Self {
             socket: TokioIo::new(socket),
             unread,
+            places,
             closing: None,
         }
     }
@@ -191,7 +217,7 @@ impl Write for Lingering {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-            if !self.unread.0.load(Ordering::Relaxed) {
+            if !self.unread.0.load(Ordering::Relaxed) || !self.places.change() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -40,6 +40,9 @@ use crate::{config::HttpConfig, intake::Intake};
 
 /// Bytes of a body for a sample, when it is not known yet how many it has: shape B with short names.
 const BYTES_PER_SAMPLE: usize = 32;
+/// Most senders that wait to be let in. They come in one by one, so those behind them would wait for nothing: more come
+/// than can be taken, and a sender that learns so at once holds no connection.
+const WAITING_MAX: usize = 64;
 /// How often room in the ring is looked for by those whose turn it is.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
 /// Pause before a body is decoded again that found no room after all.
@@ -58,6 +61,8 @@ pub(crate) struct Gate {
     patience: Duration,
     /// Rung once for each body that was let go.
     let_go: Notify,
+    /// Those who wait for it.
+    waiting: Semaphore,
     /// Those who may decode: one does while the next one waits for room in the ring.
     turns: Semaphore,
 }
@@ -72,20 +77,31 @@ impl Gate {
             body_bytes_max: config.body_bytes_max,
             patience: Duration::from_secs_f64(config.full_wait_seconds),
             let_go: Notify::new(),
+            waiting: Semaphore::new(WAITING_MAX),
             turns: Semaphore::new(2 * n_cores),
         }
     }
 
-    /// Waits until less than half of the memory for bodies is held.
+    /// Waits until less than half of the memory for bodies is held, if not too many wait for it already.
     async fn enter(&self) -> Result<(), Problem> {
+        if self.has_memory() {
+            return Ok(());
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return Err(Problem::full());
+        };
         let deadline = Instant::now() + self.patience;
-        while self.held.load(Ordering::Acquire) >= self.bytes_max / 2 {
+        while !self.has_memory() {
             let rung = self.let_go.notified();
             if timeout_at(deadline, rung).await.is_err() {
                 return Err(Problem::full());
             }
         }
         Ok(())
+    }
+
+    fn has_memory(&self) -> bool {
+        self.held.load(Ordering::Acquire) < self.bytes_max / 2
     }
 
     /// Waits for leave to put a body together and decode it; while the permit is held few others do.

@@ -1,6 +1,7 @@
 //! Connections: how many there are, how much memory each may take, and how they end.
 //! In: a listener and a router. Out: answered requests, until the service stops. Called from: `app`.
-//! Invariants: at most [`Bounds::connections_max`] are open, the rest wait in the kernel; a connection reads at most
+//! Invariants: at most [`Bounds::connections_max`] are served, as many more are only waited for to close, the rest wait in
+//! the kernel; a connection reads at most
 //! [`Bounds::read_ahead_bytes`] ahead; one that sends no request for [`IDLE_PATIENCE`] is closed; at a stop requests under way are
 //! finished; a sender that is answered before all of its body was read gets to see the answer ([`super::closing`]).
 
@@ -16,6 +17,7 @@ use hyper::{
 use hyper_util::{
     rt::TokioTimer, server::graceful::GracefulShutdown, service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -23,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    closing::{Lingering, Unread},
+    closing::{Lingering, Places, Unread},
     gate::announced,
 };
 
@@ -54,8 +56,11 @@ pub(crate) async fn serve_until(
     http.timer(TokioTimer::new())
         .header_read_timeout(IDLE_PATIENCE)
         .max_buf_size(bounds.read_ahead_bytes);
+    // Answers are small and whole; a failure costs time and nothing else. Connections take it over from here.
+    let _slower = SockRef::from(&listener).set_tcp_nodelay(true);
     let under_way = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(bounds.connections_max));
+    let closing_room = Arc::new(Semaphore::new(bounds.connections_max));
     loop {
         let next = async {
             let place = Arc::clone(&room).acquire_owned().await;
@@ -67,13 +72,13 @@ pub(crate) async fn serve_until(
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let unread = Unread::default();
-        let socket = Lingering::new(stream, unread.clone());
+        let places = Places::new(place.ok(), &closing_room);
+        let socket = Lingering::new(stream, unread.clone(), places);
         let connection = http.serve_connection(socket, answering(router.clone(), unread));
         let connection = under_way.watch(connection);
         tokio::spawn(async move {
             // Peers that go away in the midst of a request are their own concern.
             let _broken = connection.await;
-            drop(place);
         });
     }
     drop(listener);
@@ -106,11 +111,7 @@ fn answering(
 async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                // Answers are small and whole; a failure costs time and nothing else.
-                let _slower = stream.set_nodelay(true);
-                return stream;
-            }
+            Ok((stream, _)) => return stream,
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted");
                 sleep(ACCEPT_PAUSE).await;

@@ -52,6 +52,16 @@ pub enum ShardFeed {
     },
 }
 
+impl ShardFeed {
+    /// The sample, if it is one.
+    pub(crate) fn arrival(&self) -> Option<&Arrival> {
+        match self {
+            Self::Sample(arrival) => Some(arrival),
+            _ => None,
+        }
+    }
+}
+
 /// Committer and shards to tuner.
 #[derive(Debug)]
 pub enum TunerFeed {

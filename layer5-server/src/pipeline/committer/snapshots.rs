@@ -32,8 +32,8 @@ pub(crate) const WATCH_FORMAT: Format = Format {
 pub(crate) const WATCH_PART: &str = "watch";
 
 /// The log may grow by this much, bytes, before a snapshot is begun whatever else holds: a crash while it is written
-/// leaves less than twice as much to be replayed, under 128 MiB.
-const TAIL_BYTES: u64 = 56 << 20;
+/// leaves what has come meanwhile as well, under 128 MiB in all.
+const TAIL_BYTES: u64 = 80 << 20;
 /// Reports seen since the last snapshot after which one is due: 12 MB of memory.
 const SEEN_MAX: usize = 1 << 19;
 /// Time of tuner and studies since the last snapshot after which one is due: a replay of a model that is fitted again and

@@ -1,17 +1,25 @@
 //! Bits in bytes, the most significant first: what the coders of [`super::integers`] write and read.
 //! Invariants: reading past the end is `None`, never a panic; the last byte is padded with zeros.
 
-/// Bits being written.
-#[derive(Debug, Default)]
-pub(super) struct BitWriter {
-    bytes: Vec<u8>,
+/// Bits being written to the end of bytes.
+#[derive(Debug)]
+pub(super) struct BitWriter<'a> {
+    bytes: &'a mut Vec<u8>,
     /// The `n_held` newest bits, not yet a byte; higher bits are stale.
     held: u64,
     /// `0 .. 8` between calls.
     n_held: u32,
 }
 
-impl BitWriter {
+impl<'a> BitWriter<'a> {
+    pub(super) fn behind(bytes: &'a mut Vec<u8>) -> Self {
+        Self {
+            bytes,
+            held: 0,
+            n_held: 0,
+        }
+    }
+
     /// Appends the `n_bits` low bits of `value`; `n_bits` is at most 64.
     pub(super) fn push(&mut self, value: u64, n_bits: u32) {
         if n_bits > 32 {
@@ -28,12 +36,11 @@ impl BitWriter {
         }
     }
 
-    /// All bits as bytes.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    /// Fills the last byte.
+    pub(super) fn finish(self) {
         if self.n_held > 0 {
             self.bytes.push((self.held << (8 - self.n_held)) as u8);
         }
-        self.bytes
     }
 }
 

@@ -43,17 +43,29 @@ pub(super) struct SeriesColumns {
 
 impl Chunk {
     /// The chunk of `samples`, all of one agent, sorted by time; those of one time in the order they came.
-    pub(super) fn of_samples(samples: &[Sample]) -> Self {
+    #[cfg(test)]
+    fn of_samples(samples: &[Sample]) -> Self {
+        let mut chunk = Self::default();
+        chunk.fill(samples);
+        chunk
+    }
+
+    /// Makes it the chunk of `samples`, all of one agent, sorted by time; those of one time in the order they came. What it
+    /// was before lends its memory: chunks of few samples each are made by the hundred thousand.
+    pub(super) fn fill(&mut self, samples: &[Sample]) {
         let mut numbers: Vec<u32> = samples.iter().map(|sample| sample.series.0).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let empty = |series| SeriesColumns {
-            series,
-            columns: vec![Vec::new()],
-            ..SeriesColumns::default()
-        };
-        let mut series: Vec<SeriesColumns> = numbers.iter().copied().map(empty).collect();
-        let mut times: Vec<i64> = Vec::new();
+        let Self { times, series } = self;
+        times.clear();
+        series.resize_with(numbers.len(), SeriesColumns::default);
+        for (of, &number) in series.iter_mut().zip(&numbers) {
+            of.series = number;
+            of.rows.clear();
+            of.suspect.clear();
+            of.columns.resize_with(1, Vec::new);
+            of.columns[0].clear();
+        }
         let mut run_start = 0;
         for sample in samples {
             let at = sample.at.nanos();
@@ -77,7 +89,6 @@ impl Chunk {
             of.suspect.push(sample.quality == Quality::Suspect);
             of.columns[0].push(sample.value);
         }
-        Self { times, series }
     }
 
     /// The samples, series by series.
@@ -100,16 +111,22 @@ impl Chunk {
     /// The bytes of this chunk, which has at least one row.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write_varint(&mut bytes, self.times.len() as u64);
-        write_varint(&mut bytes, self.series.len() as u64);
+        self.write(&mut bytes);
+        bytes
+    }
+
+    /// Appends the bytes of this chunk, which has at least one row.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        write_varint(bytes, self.times.len() as u64);
+        write_varint(bytes, self.series.len() as u64);
         let divides = |unit: &i64| self.times.iter().all(|at| at % unit == 0);
         let unit = UNITS.iter().position(divides).unwrap_or(3);
         bytes.push(unit as u8);
         let times: Vec<i64> = self.times.iter().map(|at| at / UNITS[unit]).collect();
-        write_framed(&mut bytes, |bytes| integers::write(&times, bytes));
+        write_framed(bytes, |bytes| integers::write(&times, bytes));
         let mut before = 0;
         for of in &self.series {
-            write_varint(&mut bytes, u64::from(of.series - before));
+            write_varint(bytes, u64::from(of.series - before));
             before = of.series;
             let marks_at = bytes.len();
             bytes.push(0);
@@ -117,22 +134,21 @@ impl Chunk {
             if of.rows.len() < self.times.len() {
                 let mut has = vec![false; self.times.len()];
                 of.rows.iter().for_each(|&row| has[row as usize] = true);
-                marks |= write_flags(&mut bytes, &has);
+                marks |= write_flags(bytes, &has);
             }
             if of.suspect.contains(&true) {
-                marks |= write_flags(&mut bytes, &of.suspect) << 2;
+                marks |= write_flags(bytes, &of.suspect) << 2;
             }
             bytes[marks_at] = marks;
             for (i, column) in of.columns.iter().enumerate() {
                 let bits = |column: &[f64]| column.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 if i > 0 && bits(column) == bits(&of.columns[i - 1]) {
-                    write_varint(&mut bytes, 0);
+                    write_varint(bytes, 0);
                 } else {
-                    write_framed(&mut bytes, |bytes| values::write(column, bytes));
+                    write_framed(bytes, |bytes| values::write(column, bytes));
                 }
             }
         }
-        bytes
     }
 
     /// The chunk that `bytes` hold, with `n_columns` to a series; `None` when they hold none.
@@ -197,10 +213,18 @@ impl Chunk {
 
 /// Appends what `write` writes, with its length before it.
 fn write_framed(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut framed = Vec::new();
-    write(&mut framed);
-    write_varint(bytes, framed.len() as u64);
-    bytes.extend_from_slice(&framed);
+    let length_at = bytes.len();
+    // Most lengths take one byte.
+    bytes.push(0);
+    write(bytes);
+    let n_bytes = bytes.len() - length_at - 1;
+    if n_bytes < 0x80 {
+        bytes[length_at] = n_bytes as u8;
+        return;
+    }
+    let mut length = Vec::new();
+    write_varint(&mut length, n_bytes as u64);
+    bytes.splice(length_at..=length_at, length);
 }
 
 fn read_framed<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {

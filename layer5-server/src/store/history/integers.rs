@@ -125,7 +125,7 @@ pub(super) fn write(values: &[i64], bytes: &mut Vec<u8>) {
         .expect("there are four");
     bytes.push((at as u8) << 6 | k as u8);
     write_varint(bytes, zigzag(first));
-    let mut bits = BitWriter::default();
+    let mut bits = BitWriter::behind(bytes);
     for_each_error(first, rest, predictor, k, |error, k| {
         let ones = error >> k;
         if ones < u64::from(ESCAPE) {
@@ -137,7 +137,7 @@ pub(super) fn write(values: &[i64], bytes: &mut Vec<u8>) {
             bits.push(error, 64);
         }
     });
-    bytes.extend_from_slice(&bits.finish());
+    bits.finish();
 }
 
 /// The mean of the first errors tells where to begin.

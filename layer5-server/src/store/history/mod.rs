@@ -267,14 +267,14 @@ impl History {
             Dealt::out(&pieces, &agents)
         };
         let mut writer = BlockWriter::create(&self.dir, Kind::Samples, seqs, &self.faults)?;
-        let mut of_agent = Vec::new();
+        let (mut of_agent, mut chunks) = (Vec::new(), Chunks::default());
         for (agent, places) in dealt.by_agent() {
             of_agent.clear();
             let samples = places.iter().map(|place| place.of(&pieces));
             of_agent.extend(samples);
             of_agent.sort_by_key(|sample| sample.at);
             for part in of_agent.chunks(CHUNK_SAMPLES) {
-                write_samples(&mut writer, agent, part)?;
+                chunks.add(&mut writer, agent, part)?;
             }
         }
         drop(dealt);
@@ -451,18 +451,30 @@ enum Visited {
     Bucket(i64, Bucket),
 }
 
-/// Adds the chunk of `samples`, which are of one agent and sorted by time.
-fn write_samples(
-    writer: &mut BlockWriter,
-    agent: u32,
-    samples: &[Sample],
-) -> Result<(), ReadError> {
-    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
-        return Ok(());
-    };
-    let span = (first.at.nanos(), last.at.nanos());
-    let bytes = Chunk::of_samples(samples).encode();
-    writer.add(agent, span, samples.len() as u32, &bytes)
+/// Writes chunks of samples, each into the memory of the one before.
+#[derive(Debug, Default)]
+struct Chunks {
+    chunk: Chunk,
+    bytes: Vec<u8>,
+}
+
+impl Chunks {
+    /// Adds the chunk of `samples`, which are of one agent and sorted by time.
+    fn add(
+        &mut self,
+        writer: &mut BlockWriter,
+        agent: u32,
+        samples: &[Sample],
+    ) -> Result<(), ReadError> {
+        let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
+            return Ok(());
+        };
+        let span = (first.at.nanos(), last.at.nanos());
+        self.chunk.fill(samples);
+        self.bytes.clear();
+        self.chunk.write(&mut self.bytes);
+        writer.add(agent, span, samples.len() as u32, &self.bytes)
+    }
 }
 
 /// The paths of the blocks in `dir`.

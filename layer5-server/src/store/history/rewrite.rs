@@ -10,7 +10,7 @@ use layer5_core::Sample;
 
 use super::aggregate::{self, Bucket, Buckets, start_of};
 use super::block::{Block, BlockWriter, Entry, Kind};
-use super::{CHUNK_SAMPLES, write_samples};
+use super::{CHUNK_SAMPLES, Chunks};
 use crate::store::error::ReadError;
 use crate::store::medium::Faults;
 
@@ -156,7 +156,7 @@ fn write_sorted(
 ) -> Result<(), ReadError> {
     // The order of samples of one series and time is kept.
     samples.sort_by_key(|sample| sample.at);
-    write_samples(writer, agent, samples)?;
+    Chunks::default().add(writer, agent, samples)?;
     samples.clear();
     Ok(())
 }
