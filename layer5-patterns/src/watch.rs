@@ -165,7 +165,7 @@ impl Watch {
         let distance = (value - baseline).clamp(f64::MIN, f64::MAX);
 
         let z = level.z(residual, Z_MAX);
-        let p = self.tail.p(z.abs());
+        let p = self.tail.p_as_known(z.abs());
         let warm = n > WARM_UP;
         if warm && f64::from(p) < config.anomaly_p {
             if self.anomaly_hold == 0 {

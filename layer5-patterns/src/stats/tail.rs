@@ -25,6 +25,8 @@ const PRIOR_LOG: f32 = 0.14;
 const XI: (f32, f32) = (-0.12, 0.45);
 /// Mean logarithm of the excess, in Gaussian ones, from which on the tail is all Pareto; from one less it is not at all.
 const PARETO_FROM: f32 = 2.2;
+/// Excesses that tell as much of the tail as one would were its shape given: the shape is estimated too.
+const EXCESSES_A_SHAPE: f32 = 2.0;
 /// Weight of the newest excess once the tail is well known: a memory of some 10 000 samples.
 const ALPHA: f32 = 1.0 / 200.0;
 
@@ -89,11 +91,42 @@ impl Tail {
     /// assert!(tail.p(8.0) < 1e-5);
     /// ```
     pub fn p(&self, magnitude: f32) -> f32 {
+        match self.depth(magnitude) {
+            Some(depth) => (Q * (-depth).exp()).max(1e-30),
+            None => self.body(magnitude),
+        }
+    }
+
+    /// As [`p`](Self::p), as far as the tail is known: a law learnt from few excesses is wrong by a random factor, and this
+    /// is the mean over what it may be. Larger, the fewer they are; a bound on how often it falls below a level.
+    ///
+    /// # Example
+    /// ```
+    /// use layer5_patterns::stats::tail::Tail;
+    /// let tail = Tail::default();
+    /// assert!((1e-5..1e-4).contains(&tail.p_as_known(8.0)) && tail.p(8.0) < 1e-5);
+    /// ```
+    pub fn p_as_known(&self, magnitude: f32) -> f32 {
+        let Some(depth) = self.depth(magnitude) else {
+            return self.body(magnitude);
+        };
+        let known = f32::from(self.excesses).min(2.0 / ALPHA) + PRIOR_EXCESSES;
+        // The predictive law of an exponential one.
+        let n = known / EXCESSES_A_SHAPE;
+        (Q * (-n * (depth / n).ln_1p()).exp()).max(1e-30)
+    }
+
+    /// Below the threshold the body is taken as Gaussian in shape, scaled to meet the tail.
+    fn body(&self, magnitude: f32) -> f32 {
+        let share = (magnitude / self.u).max(0.0);
+        (LN_Q * share * share).exp().min(1.0)
+    }
+
+    /// How deep in the tail a magnitude lies, `-ln` of the chance that an excess is as large; `None` in the body.
+    fn depth(&self, magnitude: f32) -> Option<f32> {
         let excess = magnitude - self.u;
         if excess <= 0.0 {
-            // Below the threshold the body is taken as Gaussian in shape, scaled to meet the tail.
-            let share = (magnitude / self.u).max(0.0);
-            return (LN_Q * share * share).exp().min(1.0);
+            return None;
         }
         let variance = (self.square - self.mean * self.mean).max(1e-6);
         let ratio = self.mean * self.mean / variance;
@@ -105,7 +138,7 @@ impl Tail {
         let heavy = -(magnitude / self.u).ln() / self.log_excess.max(1e-3);
         let seen = f32::from(self.excesses) / (f32::from(self.excesses) + PRIOR_EXCESSES);
         let weight = seen * (PARETO_FROM - self.log_excess / PRIOR_LOG).clamp(0.0, 1.0);
-        (Q * (weight * light + (1.0 - weight) * heavy).exp()).max(1e-30)
+        Some(-(weight * light + (1.0 - weight) * heavy))
     }
 }
 
@@ -140,6 +173,19 @@ mod tests {
         // At p = 1e-3, 200 are expected of 200 000: within a factor of two either way.
         let share = share_below(1e-3, normal);
         assert!((5e-4..2e-3).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn the_less_is_known_the_larger_is_the_chance() {
+        let mut rng = Pcg64Mcg::seed_from_u64(3);
+        let (mut tail, mut before) = (Tail::default(), f32::INFINITY);
+        for n in [500, 5_000, 50_000] {
+            (0..n).for_each(|_| tail.update(normal(&mut rng).abs()));
+            let ratio = tail.p_as_known(5.0) / tail.p(5.0);
+            assert!(ratio > 1.0 && ratio < before, "{ratio} after {before}");
+            before = ratio;
+        }
+        assert_eq!(tail.p_as_known(1.0), tail.p(1.0));
     }
 
     #[test]
