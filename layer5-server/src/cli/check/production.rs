@@ -129,7 +129,8 @@ fn folder(config: &Config, machine: &Machine) -> Verdict {
 }
 
 fn files(config: &Config, machine: &Machine) -> Verdict {
-    let needed = config.http.connections_max as f64 + FILES_BESIDES;
+    // As many again may only wait for their peer to go.
+    let needed = 2.0 * config.http.connections_max as f64 + FILES_BESIDES;
     let state = match machine.open_files_max {
         None => State::Unknown,
         Some(files) => green_if(files >= needed, State::Red),

@@ -2,8 +2,8 @@
 //! In: nothing. Out: this program begun anew with a setting in its environment. Called from: [`super::serve`].
 //!
 //! glibc keeps up to twice the largest block that was ever freed, for each of its arenas: with a million series 120 MB that
-//! nobody uses. With a threshold of its own it keeps a megabyte (docs/benchmarks.md). It reads its settings before `main`
-//! and from the environment alone; the call that changes them later is `unsafe`, which the ring alone may be.
+//! nobody uses. With a threshold of its own it keeps half a megabyte (docs/benchmarks.md). It reads its settings before
+//! `main` and from the environment alone; the call that changes them later is `unsafe`, which the ring alone may be.
 //! Invariants: the process keeps its number; it is begun anew at most once; whoever sets the allocator's variables is obeyed.
 //! Reference: mallopt(3), and "Memory Allocation Tunables" in the manual of the GNU C Library.
 
