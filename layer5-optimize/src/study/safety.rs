@@ -61,11 +61,11 @@ pub(super) fn safe_step(
         mean + wide * (variance + surrogate.posterior.noise_variance()).sqrt()
     };
     // What lies as close together as the first steps tells noise from slope badly: what is known grows by its own size.
-    let known_to = known.x.iter().map(|x| distance2(x, &start));
-    let reach = known_to.fold(FIRST * FIRST, f64::max).min(REACH * REACH);
+    let from_start2 = known.x.iter().map(|x| distance2(x, &start));
+    let reach2 = from_start2.fold(FIRST * FIRST, f64::max).min(REACH * REACH);
     let is_safe = |u: &[f64]| {
         let near = known.x.iter().map(|x| distance2(x, u));
-        bound(u) <= limit && near.fold(f64::INFINITY, f64::min) <= reach
+        bound(u) <= limit && near.fold(f64::INFINITY, f64::min) <= reach2
     };
     if is_safe(wish) {
         return None;
