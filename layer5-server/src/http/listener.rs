@@ -2,7 +2,8 @@
 //! In: a listener and a router. Out: answered requests, until the service stops. Called from: `app`.
 //! Invariants: at most [`Bounds::connections_max`] are served, as many more are only waited for to close, the rest wait in
 //! the kernel; a connection reads at most [`Bounds::read_ahead_bytes`] ahead; one that sends no request for
-//! [`IDLE_PATIENCE`] is closed; at a stop requests under way are finished; a sender that is answered before all of its body was read gets to see the answer ([`super::closing`]).
+//! [`IDLE_PATIENCE`] is closed; at a stop requests under way are finished; a sender that is answered before all of its
+//! body was read gets to see the answer ([`super::closing`]).
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
